@@ -1,0 +1,1 @@
+"""Image intake, degradations and datasets. Knows neither `models` nor `xai`."""
