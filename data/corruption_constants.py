@@ -60,7 +60,7 @@ PAPER_FIELDS: dict[str, Fields] = {
     "jpeg_compression": {"quality": 100.0},
 }
 WHOLE = ("max_delta", "iterations", "quality")  # rounded half up between levels
-ODD = ("kernel", "length")  # the smallest odd number that is not below
+ODD_LEVELS = ("kernel", "length")  # at each level the smallest odd number that is not below
 
 PAPER: dict[str, Levels] = {
     "gaussian_noise": ((0.1,), (0.3,), (0.5,)),
@@ -140,6 +140,9 @@ CIFAR_C: dict[str, Levels] = {
 }
 
 
+TABLES: dict[str, dict[str, Levels]] = {"cifar-c": CIFAR_C, "imagenet-c": IMAGENET_C}
+
+
 def default_scale(height: int, width: int) -> str:
     """The scale whose constants fit an image of that size in pixels.
 
@@ -157,31 +160,32 @@ def names_in_scale(scale: str) -> tuple[str, ...]:
 def constants(name: str, severity: float, scale: str, width: int) -> dict[str, float]:
     """Constants of one degradation at a severity in [0, number of levels], by their field names.
 
-    Whole severities give the table's numbers; between two levels each constant is interpolated linearly,
-    below level 1 from the value that does nothing (an infinite rate falls as 1/severity: its reciprocal is
-    linear). Iterations, offsets and JPEG quality are rounded half up, kernel sizes up to the next odd number.
-    ``width`` is the image's, in pixels; it matters to ``paper-relative`` and to what the paper scale borrows.
+    Whole severities give the table's numbers; between two levels each constant is interpolated linearly, below
+    level 1 from the value that does nothing (an infinite rate falls as 1/severity: its reciprocal is linear).
+    Iterations, offsets and JPEG quality are rounded half up, kernel sizes up to the next odd number. ``width``
+    is the image's, in pixels; it matters to ``paper-relative`` and to what the paper scales borrow.
     """
     fields, levels = _table(name, scale, width)
     values = _interpolate(fields, levels, severity)
-    if scale == "paper-relative":
-        lengths = PAPER_LENGTHS.get(name, ())
-        values = {k: v * width / PAPER_WIDTH if k in lengths else v for k, v in values.items()}
     return {field: _discrete(field, value) for field, value in values.items()}
 
 
 def _table(name: str, scale: str, width: int) -> tuple[Fields, Levels]:
     if scale.startswith("paper") and name in PAPER:
-        return PAPER_FIELDS[name], PAPER[name]
-    table = (
-        CIFAR_C
-        if "cifar-c" in (scale, default_scale(width, width) if "paper" in scale else "")
-        else IMAGENET_C
-    )
-    levels = table[name]
+        ratio = width / PAPER_WIDTH if scale == "paper-relative" else 1.0
+        return PAPER_FIELDS[name], tuple(_scaled(name, level, ratio) for level in PAPER[name])
     if scale.startswith("paper"):
-        levels = tuple(levels[severity - 1] for severity in PAPER_BORROWED_SEVERITIES)
-    return FIELDS[name], levels
+        levels = TABLES[default_scale(width, width)][name]
+        return FIELDS[name], tuple(levels[severity - 1] for severity in PAPER_BORROWED_SEVERITIES)
+    return FIELDS[name], TABLES[scale][name]
+
+
+def _scaled(name: str, level: tuple[float, ...], ratio: float) -> tuple[float, ...]:
+    values = dict(zip(PAPER_FIELDS[name], level, strict=True))
+    for field in PAPER_LENGTHS.get(name, ()):
+        length = values[field] * ratio
+        values[field] = _odd(length) if field in ODD_LEVELS else length
+    return tuple(values.values())
 
 
 def _interpolate(fields: Fields, levels: Levels, severity: float) -> dict[str, float]:
@@ -206,7 +210,9 @@ def _between(lower: float, upper: float, weight: float) -> float:
 def _discrete(field: str, value: float) -> float:
     if field in WHOLE:
         return math.floor(value + 0.5)
-    if field in ODD:
-        # A hair of slack so that 15 * 224 / 224 does not become 17 through rounding.
-        return max(1, 2 * math.ceil((value - 1) / 2 - 1e-9) + 1)
-    return value
+    return _odd(value) if field == "kernel" else value
+
+
+def _odd(value: float) -> float:
+    """The smallest odd number not below; a hair of slack keeps rounding from making 17 of 15 * 448 / 448."""
+    return max(1, 2 * math.ceil((value - 1) / 2 - 1e-9) + 1)

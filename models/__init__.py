@@ -1,0 +1,1 @@
+"""Architectures, checkpoints and training. Knows neither `data` nor `xai`."""

@@ -1,0 +1,63 @@
+"""The card of a checkpoint: what it is, how it was made, how well it does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from models.files import write_text
+
+
+class CardError(ValueError):
+    """A card that can't be read."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """Facts about one checkpoint, stored as JSON beside the weights.
+
+    `accuracy` holds shares in [0, 1] under `test`, `validation` and `validation_lossless` (None where not
+    measured), measured with the weights as stored. `sha256` is that of the weights file.
+    """
+
+    name: str
+    architecture: str
+    dataset: str
+    classes: tuple[str, ...]
+    input_size: int
+    seed: int
+    device: str
+    recipe: dict[str, Any]
+    options: dict[str, Any] = field(default_factory=dict)
+    epochs: int = 0
+    training_seconds: float = 0.0
+    parameters: int = 0
+    macs: int = 0
+    accuracy: dict[str, float | None] = field(default_factory=dict)
+    accuracy_before_quantization: dict[str, float | None] = field(default_factory=dict)
+    storage: str = "int8"
+    sha256: str = ""
+    megabytes: float = 0.0
+    versions: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+
+    def write(self, path: Path) -> None:
+        """Write the card as JSON, by rename."""
+        write_text(path, json.dumps(asdict(self), indent=2) + "\n")
+
+
+def read_card(path: Path) -> Card:
+    """Read a card; raises `CardError` with one sentence when it is missing, malformed or incomplete."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CardError(f"the card {path.name} can't be read: it is missing or not JSON.") from error
+    names = {entry.name for entry in fields(Card)}
+    if (
+        not isinstance(content, dict)
+        or not {"name", "architecture", "classes", "sha256"} <= content.keys() <= names
+    ):
+        raise CardError(f"the card {path.name} does not have the fields of a model card.")
+    return Card(**{**content, "classes": tuple(content["classes"])})

@@ -1,0 +1,1 @@
+"""Explanation and analysis of image classifiers. Knows `models` and `data`, not streamlit."""
