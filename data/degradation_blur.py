@@ -112,17 +112,22 @@ def trail_weights(radius: float, sigma: float, angle: float) -> dict[Offset, flo
     return weights
 
 
-def line_weights(length: int, angle: float) -> dict[Offset, float]:
-    """A centred line of an odd number of points 1 px apart, each 1/length, spread bilinearly on the grid."""
+def line_weights(length: float, angle: float) -> dict[Offset, float]:
+    """A centred line of points 1 px apart, each 1/length, spread bilinearly on the grid.
+
+    An odd length has that many points; between two odd lengths the outermost points weigh less.
+    """
     dy, dx = math.sin(math.radians(angle)), math.cos(math.radians(angle))
     weights: dict[Offset, float] = {}
-    for step in range(-(length // 2), length // 2 + 1):
+    reach = math.ceil((length - 1) / 2)
+    for step in range(-reach, reach + 1):
+        share = min(1.0, (length + 1) / 2 - abs(step)) / length
         top, left = math.floor(step * dy), math.floor(step * dx)
         low, right = step * dy - top, step * dx - left
         for row, row_weight in ((top, 1 - low), (top + 1, low)):
             for column, column_weight in ((left, 1 - right), (left + 1, right)):
-                weight = row_weight * column_weight / length
-                weights[row, column] = weights.get((row, column), 0.0) + weight
+                offset = row, column
+                weights[offset] = weights.get(offset, 0.0) + share * row_weight * column_weight
     return {offset: weight for offset, weight in weights.items() if weight}
 
 
@@ -138,7 +143,7 @@ def motion_blur(images: Tensor, constants: Constants, generators: Generators) ->
     trail with repeated edge, as the ImageNet-C generator calls it."""
     angles = [draw_angle(generator, *MOTION_ANGLES) for generator in generators]
     if "length" in constants:
-        kernels = [line_weights(int(constants["length"]), angle) for angle in angles]
+        kernels = [line_weights(constants["length"], angle) for angle in angles]
         return _filter_each(images, kernels, "reflect101")
     return blur_along(images, constants["radius"], constants["sigma"], angles)
 

@@ -130,7 +130,7 @@ def elastic_transform(images: Tensor, constants: Constants, generators: Generato
     warped = sample_bilinear(images, rows, columns, "reflect101")
     if constants["alpha"] == 0:
         return warped
-    shifts = np.stack([displacement(height, width, constants, rng) for rng in generators])
+    shifts = constants["alpha"] * smooth_noise(height, width, constants["sigma"], generators)
     grid = np.mgrid[:height, :width].astype(np.float64)
     rows, columns = torch.from_numpy(grid + shifts).unbind(dim=1)
     return sample_bilinear(warped, rows, columns, "symmetric")
@@ -152,12 +152,10 @@ def affine_map(
     return source[..., 1], source[..., 0]
 
 
-def displacement(height: int, width: int, constants: Constants, generator: np.random.Generator) -> np.ndarray:
-    """Shifts (2, H, W) in pixels, rows first: uniform noise in [-1, 1), Gaussian-smoothed (cut at 3 sigma,
-    mirrored border), times alpha."""
-    noise = generator.uniform(-1, 1, (2, height, width))
-    sigma = constants["sigma"]
-    return constants["alpha"] * (smoothing_matrix(height, sigma) @ noise @ smoothing_matrix(width, sigma).T)
+def smooth_noise(height: int, width: int, sigma: float, generators: Generators) -> np.ndarray:
+    """Fields (N, 2, H, W), rows first, of uniform noise in [-1, 1) smoothed by ``smoothing_matrix``."""
+    down, across = smoothing_matrix(height, sigma), smoothing_matrix(width, sigma).T
+    return np.stack([down @ rng.uniform(-1, 1, (2, height, width)) @ across for rng in generators])
 
 
 def smoothing_matrix(size: int, sigma: float) -> np.ndarray:

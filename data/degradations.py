@@ -82,12 +82,12 @@ def describe(name: str, severity: float, scale: str, width: int) -> str:
     """One line for figures, e.g. "Gaussian noise, sigma 0.10 (CIFAR-10-C severity 5)"."""
     values = parameters(name, severity, scale, width)
     name, scale = _resolve(name, scale)
-    level = f"severity {_level(severity, severity_levels(name, scale))}"
-    if severity == 0:
-        return f"{DEGRADATIONS[name].title}, none ({SCALES[scale]}, {level})"
-    listed = ", ".join(f"{field.replace('_', ' ')} {_number(value)}" for field, value in values.items())
     comma = "," if scale.startswith("paper") else ""
-    return f"{DEGRADATIONS[name].title}, {listed} ({SCALES[scale]}{comma} {level})"
+    source = f"{SCALES[scale]}{comma} severity {_level(severity, severity_levels(name, scale))}"
+    if severity == 0:
+        return f"{DEGRADATIONS[name].title}, none ({source})"
+    listed = ", ".join(f"{field.replace('_', ' ')} {_number(value)}" for field, value in values.items())
+    return f"{DEGRADATIONS[name].title}, {listed} ({source})"
 
 
 def motion_blur_angle(image_id: str, severity: float, *, seed: int = 0) -> float:
