@@ -42,8 +42,9 @@ def to_rgb(picture: PillowImage.Image, background: tuple[int, int, int], bits: i
         return flat, notes + alpha_notes
     if picture.mode in ("CMYK", "LAB"):
         notes += (f"{picture.mode} converted to RGB",)
-    rgb = _lab_to_rgb(picture) if picture.mode == "LAB" else picture.convert("RGB")
-    return rgb, notes
+    if picture.mode == "LAB":
+        return _lab_to_rgb(picture), notes
+    return picture if picture.mode == "RGB" else picture.convert("RGB"), notes  # no second copy of RGB
 
 
 def bits_per_channel(picture: PillowImage.Image, content: bytes, file_format: str) -> int:
