@@ -1,0 +1,355 @@
+"""One picture, one or two networks, clean and degraded: everything the Explain page, the figures and the manifest show.
+
+`compare` is the only entry. It is a pure function of a `Request`, a `Picture` and the loaded models; what is
+costly goes through `memo(key, compute)`, so that a caller who keeps results recomputes only what a choice changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from data import degradations, images, quality
+from data.cue10 import scene
+from models.registry import Model
+from xai import attribution, faithfulness
+from xai.attribution import ExplanationError, Heatmap
+
+T = TypeVar("T")
+Memo = Callable[[tuple[Any, ...], Callable[[], T]], T]
+TARGET_MODES = ("predicted", "true")
+CONDITIONS = ("clean", "degraded")
+TOP_SHARE = 0.2
+"""Share of a map's cells that counts as its top when overlaps are measured."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An input picture: `pixels` uint8 `(3, H, W)`, what it is, and what is known of it.
+
+    `source` says where it can be had again: `upload`, `sample:NAME` or `cue10:SPLIT/INDEX`. `mask` is bool
+    `(H, W)` where the object is known exactly.
+    """
+
+    name: str
+    pixels: Tensor
+    sha256: str
+    source: str = "upload"
+    label: str | None = None
+    mask: Tensor | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything a user chooses that changes numbers. Every field is JSON-able.
+
+    `target` is `predicted` (each model's own prediction on the clean picture, kept for the degraded one), `true`
+    or a class name. `layers` maps a model's name to the layers to tap (default: the model's own).
+    """
+
+    models: tuple[str, ...]
+    methods: tuple[str, ...] = ("gradcam",)
+    target: str = "predicted"
+    layers: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    degradation: str = "none"
+    severity: float = 0.0
+    scale: str = ""
+    resize: str = "crop"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture as a network of input `size` sees it: `clean` and `degraded` `(1, 3, size, size)` in [0, 1]."""
+
+    size: int
+    clean: Tensor
+    degraded: Tensor
+    resized: str
+    degradation: str
+    parameters: dict[str, float]
+    scale: str
+    psnr: float
+    ssim: float
+
+    def image(self, condition: str) -> Tensor:
+        """The `(1, 3, size, size)` image of `clean` or `degraded`."""
+        return self.clean if condition == "clean" else self.degraded
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """One model's answers: probabilities `(K,)` and heatmaps per method, for `clean` and `degraded`."""
+
+    model: str
+    architecture: str
+    dataset: str
+    sha256: str
+    device: str
+    classes: tuple[str, ...]
+    size: int
+    target: int
+    probabilities: dict[str, Tensor]
+    heatmaps: dict[str, dict[str, Heatmap]]
+    gradcam_hirescam: float | None
+
+    def top(self, count: int = 5) -> list[tuple[str, float, float]]:
+        """`(class, clean, degraded)` probabilities of the most probable classes of the clean picture."""
+        clean, degraded = self.probabilities["clean"], self.probabilities["degraded"]
+        best = clean.topk(min(count, len(self.classes))).indices.tolist()
+        return [(self.classes[k], float(clean[k]), float(degraded[k])) for k in best]
+
+    def predicted(self, condition: str) -> str:
+        """Name of the most probable class."""
+        return self.classes[int(self.probabilities[condition].argmax())]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How alike two maps are, on a common `grid`: rank correlation in [-1, 1], overlap of the top cells in [0, 1],
+    shift of the centre of positive evidence as a share of the image's width. NaN where not defined."""
+
+    method: str
+    between: str
+    grid: tuple[int, int]
+    spearman: float
+    top_overlap: float
+    centre_shift: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that was computed for one picture."""
+
+    request: Request
+    picture: Picture
+    views: dict[int, View]
+    results: tuple[ModelResult, ...]
+    agreements: tuple[Agreement, ...]
+
+    def view(self, result: ModelResult) -> View:
+        """The picture as that model saw it."""
+        return self.views[result.size]
+
+    @property
+    def degraded(self) -> bool:
+        """Whether a degradation of more than nothing was asked for."""
+        return is_degraded(self.request)
+
+
+def is_degraded(request: Request) -> bool:
+    """Whether the request names a degradation with a severity above 0."""
+    return request.degradation != "none" and request.severity > 0
+
+
+def no_memo(_key: tuple[Any, ...], compute: Callable[[], T]) -> T:
+    """The memo that keeps nothing."""
+    return compute()
+
+
+def picture_from_image(image: images.Image, source: str = "upload", label: str | None = None) -> Picture:
+    """A picture that came through the intake."""
+    return Picture(image.name, image.pixels, image.sha256, source, label, None, image.notes)
+
+
+def picture_from_scene(split: str, index: int) -> Picture:
+    """A drawn `cue10` scene with its class and exact mask; its hash is that of its pixels."""
+    data = scene(split, index)
+    digest = hashlib.sha256(data.images[0].numpy().tobytes()).hexdigest()
+    mask = None if data.masks is None else data.masks[0]
+    label = data.classes[int(data.labels[0])]
+    return Picture(f"cue10 {split} {index}", data.images[0], digest, f"cue10:{split}/{index}", label, mask)
+
+
+def make_view(picture: Picture, request: Request, size: int) -> View:
+    """Resize, then degrade at the network's own input size; raises `ValueError` with one sentence."""
+    clean = images.resize(images.to_float(picture.pixels)[None], size, request.resize)
+    scale = degradations.resolve_scale(request.scale or degradations.default_scale(size, size))
+    degraded, words, parameters = clean, "none", {}
+    if is_degraded(request):
+        ids = [picture.sha256]
+        options: dict[str, Any] = {"scale": scale, "image_ids": ids, "seed": request.seed}
+        degraded = degradations.degrade(clean, request.degradation, request.severity, **options)
+        words = degradations.describe(request.degradation, request.severity, scale, size)
+        parameters = degradations.parameters(request.degradation, request.severity, scale, size)
+        if degradations.resolve_name(request.degradation) == "motion_blur":
+            angle = degradations.motion_blur_angle(picture.sha256, request.severity, seed=request.seed)
+            words, parameters = f"{words}, angle {angle:.0f}°", {**parameters, "angle": angle}
+    height, width = picture.pixels.shape[-2:]
+    resized = images.describe_resize(height, width, size, request.resize)
+    psnr, ssim = float(quality.psnr(clean, degraded)), float(quality.ssim(clean, degraded))
+    return View(size, clean, degraded, resized, words, parameters, scale, psnr, ssim)
+
+
+def target_class(model: Model, picture: Picture, request: Request, clean: Tensor) -> int:
+    """Index of the class to explain; raises `ExplanationError` when the model doesn't know it."""
+    if request.target == "predicted":
+        return int(clean.argmax())
+    wanted = picture.label if request.target == "true" else request.target
+    if wanted is None:
+        raise ExplanationError(
+            f"The true class of {picture.name} is not known; choose the predicted class or name one."
+        )
+    if wanted not in model.classes:
+        some = ", ".join(model.classes[:12]) + (", ..." if len(model.classes) > 12 else "")
+        raise ExplanationError(f"{model.name} has no class {wanted!r}; it knows {some}.")
+    return model.classes.index(wanted)
+
+
+def _heatmaps(
+    model: Model,
+    image: Tensor,
+    methods: Sequence[str],
+    target: int,
+    layers: tuple[str, ...] | None,
+    seed: int,
+) -> dict[str, Heatmap]:
+    cams = [name for name in methods if name in attribution.GRADIENT_CAMS]
+    found = attribution.explain_all_cams(model, image, cams, targets=target, layers=layers) if cams else {}
+    for name in methods:
+        if name not in found:
+            chosen = layers if attribution.METHODS[name].layered else None
+            found[name] = attribution.explain(model, image, name, targets=target, layers=chosen, seed=seed)
+    return {name: found[name] for name in methods}
+
+
+def _check(request: Request, models: Sequence[Model]) -> None:
+    if not 1 <= len(models) <= 2:
+        raise ExplanationError(f"{len(models)} models were given; one or two are allowed.")
+    if not request.methods:
+        raise ExplanationError(f"No method was given; allowed are {', '.join(attribution.METHODS)}.")
+    for name in request.methods:
+        if name not in attribution.METHODS:
+            raise ExplanationError(
+                f"There is no method {name!r}; allowed are {', '.join(attribution.METHODS)}."
+            )
+
+
+def _explain_model(model: Model, picture: Picture, view: View, request: Request, memo: Memo) -> ModelResult:
+    layers = tuple(request.layers.get(model.name, ())) or (model.default_layer,)
+    pixels = (model.card.sha256, picture.sha256, request.resize)
+    state = {
+        "clean": ("clean",),
+        "degraded": (request.degradation, request.severity, view.scale, request.seed),
+    }
+    if not is_degraded(request):
+        state["degraded"] = state["clean"]
+    probabilities = {
+        condition: memo(
+            ("predict", *pixels, *key),
+            lambda condition=condition: model.predict(view.image(condition))[0].cpu(),
+        )
+        for condition, key in state.items()
+    }
+    target = target_class(model, picture, request, probabilities["clean"])
+
+    def maps(condition: str) -> dict[str, Heatmap]:
+        return _heatmaps(model, view.image(condition), request.methods, target, layers, request.seed)
+
+    asked = (request.methods, target, layers, request.seed)
+    both = {
+        condition: memo(("maps", *pixels, *asked, *key), lambda condition=condition: maps(condition))
+        for condition, key in state.items()
+    }
+    heatmaps = {
+        name: {condition: both[condition][name] for condition in CONDITIONS} for name in request.methods
+    }
+    agreement = memo(
+        ("agreement", *pixels, target, layers),
+        lambda: _gradcam_hirescam(model, view.clean, target, layers, request.methods),
+    )
+    return ModelResult(
+        model.name,
+        model.card.architecture,
+        model.card.dataset,
+        model.card.sha256,
+        str(model.device),
+        model.classes,
+        model.input_size,
+        target,
+        probabilities,
+        heatmaps,
+        agreement,
+    )
+
+
+def _gradcam_hirescam(
+    model: Model, image: Tensor, target: int, layers: tuple[str, ...], methods: Sequence[str]
+) -> float | None:
+    if not any(attribution.METHODS[name].layered for name in methods):
+        return None
+    targets = torch.tensor([target])
+    return float(faithfulness.gradcam_hirescam_agreement(model, image, targets, layers[0])[0])
+
+
+def on_common_grid(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Average both maps `(h, w)` down to the smaller height and width of the two; equal grids stay as they are."""
+    grid = (min(a.shape[0], b.shape[0]), min(a.shape[1], b.shape[1]))
+    pooled = [torch.nn.functional.adaptive_avg_pool2d(m[None, None], grid)[0, 0] for m in (a, b)]
+    return pooled[0], pooled[1]
+
+
+def relative(heatmap: Heatmap, reference: Heatmap) -> Tensor:
+    """A map `(h, w)` in units of the largest absolute value of `reference`, so that two networks can be subtracted."""
+    return heatmap.values[0] / reference.values[0].abs().max().clamp_min(1e-12)
+
+
+def difference_between(a: dict[str, Heatmap], b: dict[str, Heatmap], condition: str) -> Tensor:
+    """A - B on the common grid, each in units of its own clean maximum."""
+    left, right = (relative(maps[condition], maps["clean"]) for maps in (a, b))
+    left, right = on_common_grid(left, right)
+    return left - right
+
+
+def _agreement(method: str, between: str, a: Tensor, b: Tensor) -> Agreement:
+    a, b = on_common_grid(a, b)
+    grid = (a.shape[0], a.shape[1])
+    rank = float(faithfulness.spearman(a, b))
+    overlap = float(faithfulness.top_k_overlap(a, b, TOP_SHARE))
+    return Agreement(method, between, grid, rank, overlap, float(faithfulness.centre_shift(a, b)))
+
+
+def _agreements(request: Request, results: Sequence[ModelResult]) -> tuple[Agreement, ...]:
+    rows = []
+    for method in request.methods:
+        maps = {result.model: result.heatmaps[method] for result in results}
+        if is_degraded(request):
+            for letter, result in zip("AB", results, strict=False):
+                pair = (maps[result.model][condition].values[0] for condition in CONDITIONS)
+                rows.append(_agreement(method, f"{letter}: clean and degraded", *pair))
+        if len(results) == 2:
+            for condition in CONDITIONS if is_degraded(request) else CONDITIONS[:1]:
+                pair = (result.heatmaps[method][condition].values[0] for result in results)
+                rows.append(_agreement(method, f"A and B: {condition}", *pair))
+    return tuple(rows)
+
+
+def compare(request: Request, picture: Picture, models: Sequence[Model], memo: Memo = no_memo) -> Comparison:
+    """Explain one picture with one or two models, clean and degraded.
+
+    Raises `ExplanationError` or `ValueError` with one sentence when something asked for does not exist or cannot
+    serve this picture.
+    """
+    _check(request, models)
+    views = {}
+    for size in sorted({model.input_size for model in models}):
+        key = (
+            "view",
+            picture.sha256,
+            size,
+            request.resize,
+            request.degradation,
+            request.severity,
+            request.scale,
+        )
+        views[size] = memo((*key, request.seed), lambda size=size: make_view(picture, request, size))
+    results = tuple(
+        _explain_model(model, picture, views[model.input_size], request, memo) for model in models
+    )
+    return Comparison(request, picture, views, results, _agreements(request, results))

@@ -1,0 +1,247 @@
+"""What a user takes home: figures, raw arrays and a manifest from which the same figure can be drawn again."""
+
+from __future__ import annotations
+
+import io
+import json
+import platform
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data import images, samples
+from models import zoo
+from models.registry import Model
+from xai import figures
+from xai.comparison import (
+    Comparison,
+    Memo,
+    Picture,
+    Request,
+    compare,
+    no_memo,
+    picture_from_image,
+    picture_from_scene,
+)
+from xai.figures import Style
+
+MANIFEST_FORMAT = 1
+PACKAGES = ("torch", "numpy", "matplotlib", "captum", "grad-cam", "pillow")
+PNG_DPI = (300, 600)
+
+
+class ManifestError(ValueError):
+    """A manifest that can't be used, or that does not belong to what it was given with."""
+
+
+def raw_arrays(comparison: Comparison) -> dict[str, np.ndarray]:
+    """Raw signed maps `(h, w)` float32 under `model/method/clean` and `model/method/degraded`."""
+    return {
+        f"{result.model}/{method}/{condition}": heatmap.values[0].numpy()
+        for result in comparison.results
+        for method, maps in result.heatmaps.items()
+        for condition, heatmap in maps.items()
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}}
+
+
+def _model_facts(comparison: Comparison) -> list[dict[str, Any]]:
+    facts = []
+    for result in comparison.results:
+        taps = {
+            method: {**asdict(maps["clean"].tap), "settings": maps["clean"].settings}
+            for method, maps in result.heatmaps.items()
+        }
+        view = comparison.view(result)
+        facts.append(
+            {
+                "name": result.model,
+                "architecture": result.architecture,
+                "dataset": result.dataset,
+                "sha256": result.sha256,
+                "device": result.device,
+                "input": view.resized,
+                "target": result.classes[result.target],
+                "predicted": {condition: result.predicted(condition) for condition in result.probabilities},
+                "taps": taps,
+                "gradcam_hirescam_agreement": result.gradcam_hirescam,
+                "degradation": {"words": view.degradation, "scale": view.scale, **view.parameters},
+                "psnr_db": _finite(view.psnr),
+                "ssim": _finite(view.ssim),
+            }
+        )
+    return facts
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def manifest(comparison: Comparison, style: Style) -> dict[str, Any]:
+    """Everything needed to draw the figure again, JSON-able."""
+    picture = comparison.picture
+    height, width = picture.pixels.shape[-2:]
+    return {
+        "format": MANIFEST_FORMAT,
+        "image": {
+            "name": picture.name,
+            "sha256": picture.sha256,
+            "source": picture.source,
+            "label": picture.label,
+            "width": width,
+            "height": height,
+        },
+        "request": asdict(comparison.request),
+        "style": asdict(style),
+        "models": _model_facts(comparison),
+        "agreements": [
+            {key: _finite(value) if isinstance(value, float) else value for key, value in asdict(row).items()}
+            for row in comparison.agreements
+        ],
+        "versions": _versions(),
+    }
+
+
+def _npz(arrays: dict[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def bundle(comparison: Comparison, style: Style = Style(), *, every_width: bool = True) -> dict[str, bytes]:  # noqa: B008
+    """Files by name: the figure as PDF, SVG and PNG at 300 and 600 dpi, raw arrays and manifest.
+
+    With `every_width` the other column width is added too, as `figure-one-column.pdf` and so on.
+    """
+    files: dict[str, bytes] = {}
+    for width in figures.WIDTHS if every_width else (style.width,):
+        figure = figures.comparison_figure(comparison, replace(style, width=width))
+        stem = "figure" if width == style.width else f"figure-{width}"
+        files[f"{stem}.pdf"] = figures.render(figure, "pdf")
+        files[f"{stem}.svg"] = figures.render(figure, "svg")
+        files[f"{stem}.png"] = figures.render(figure, "png", PNG_DPI[0])
+        files[f"{stem}-{PNG_DPI[1]}dpi.png"] = figures.render(figure, "png", PNG_DPI[1])
+    files["heatmaps.npz"] = _npz(raw_arrays(comparison))
+    files["manifest.json"] = (json.dumps(manifest(comparison, style), indent=2) + "\n").encode()
+    return files
+
+
+def safe_stem(name: str) -> str:
+    """A file name part made of letters, digits, `.`, `_` and `-` only, never empty and never hidden."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:80] or "picture"
+
+
+def folder_names(names: Sequence[str]) -> list[str]:
+    """One safe, distinct folder name for each picture name."""
+    taken: set[str] = set()
+    chosen = []
+    for name in names:
+        stem = base = safe_stem(Path(name).stem if "." in name else name)
+        number = 2
+        while stem.lower() in taken:
+            stem, number = f"{base}-{number}", number + 1
+        taken.add(stem.lower())
+        chosen.append(stem)
+    return chosen
+
+
+def zip_bundles(
+    bundles: Iterable[tuple[str, dict[str, bytes]]], progress: Callable[[int], None] | None = None
+) -> bytes:
+    """One ZIP with a folder for each `(folder, files)`; `progress(done)` is called after each."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for done, (folder, files) in enumerate(bundles, start=1):
+            for name, content in files.items():
+                archive.writestr(zipfile.ZipInfo(f"{folder}/{name}", (2026, 1, 1, 0, 0, 0)), content)
+            if progress:
+                progress(done)
+    return buffer.getvalue()
+
+
+def write_bundle(files: dict[str, bytes], folder: Path) -> list[Path]:
+    """Write a bundle's files, each by rename; returns their paths."""
+    from models.files import write_by_rename
+
+    paths = []
+    for name, content in files.items():
+        write_by_rename(folder / name, lambda path, content=content: path.write_bytes(content))  # type: ignore[misc]
+        paths.append(folder / name)
+    return paths
+
+
+def read_manifest(content: bytes) -> tuple[Request, Style, dict[str, Any]]:
+    """Parse a manifest; raises `ManifestError` with one sentence when it is not one."""
+    try:
+        found = json.loads(content)
+        asked, style = dict(found["request"]), Style(**found["style"])
+        for key in ("models", "methods"):
+            asked[key] = tuple(str(value) for value in asked[key])
+        asked["layers"] = {str(name): tuple(layers) for name, layers in asked["layers"].items()}
+        request = Request(**asked)
+        known = found["format"] == MANIFEST_FORMAT and isinstance(found["image"]["sha256"], str)
+        hashes = {str(entry["name"]): str(entry["sha256"]) for entry in found["models"]}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ManifestError("The manifest is not one that this program wrote.") from error
+    if not known or set(hashes) != set(request.models):
+        raise ManifestError("The manifest is not one that this program wrote, or of another version of it.")
+    return request, style, found
+
+
+def find_picture(source: str, label: str | None = None) -> Picture:
+    """The picture of a source: `sample:NAME` or `cue10:SPLIT/INDEX`; raises `ManifestError` for another."""
+    kind, _, rest = source.partition(":")
+    if kind == "sample" and rest in samples.SAMPLES:
+        return picture_from_image(samples.load_sample(rest), source, label)
+    split, _, number = rest.partition("/")
+    if kind == "cue10" and number.isdigit() and len(number) < 7:
+        return picture_from_scene(split, int(number))
+    raise ManifestError(f"There is no picture {source!r}; allowed are sample:NAME and cue10:SPLIT/NUMBER.")
+
+
+def _picture(facts: dict[str, Any], image: Path | None) -> Picture:
+    if image is None:
+        if facts["source"] == "upload":
+            raise ManifestError(f"The picture {facts['name']} was uploaded: give its file too.")
+        picture = find_picture(str(facts["source"]), facts["label"])
+    else:
+        read = images.read_image(image.read_bytes(), str(facts["name"]))
+        picture = picture_from_image(read, str(facts["source"]), facts["label"])
+    if picture.sha256 != facts["sha256"]:
+        raise ManifestError(
+            f"The picture given is not the one in the manifest ({facts['name']}): its sha256 differs."
+        )
+    return picture
+
+
+def _models(found: dict[str, Any], load: Callable[[str], Model]) -> list[Model]:
+    models = []
+    for entry in found["models"]:
+        model = load(entry["name"])
+        if model.card.sha256 != entry["sha256"]:
+            raise ManifestError(
+                f"The checkpoint {model.name} is not the one in the manifest: its sha256 differs."
+            )
+        models.append(model)
+    return models
+
+
+def reproduce(
+    content: bytes, image: Path | None, load: Callable[[str], Model] = zoo.load, memo: Memo = no_memo
+) -> tuple[Comparison, Style]:
+    """Compute a manifest's comparison again.
+
+    Raises `ManifestError` when the picture or a checkpoint is not the one the manifest names, and what `compare`,
+    the intake and the zoo raise.
+    """
+    request, style, found = read_manifest(content)
+    return compare(request, _picture(found["image"], image), _models(found, load), memo), style
