@@ -30,7 +30,7 @@ DIVERGING = ("PuOr", "RdBu_r", "BrBG")
 FORMATS = ("pdf", "svg", "png")
 CLEAN_COLOUR, DEGRADED_COLOUR = "#0072b2", "#e69f00"
 
-_RC = {
+_RC: dict[Any, Any] = {
     "font.size": 7,
     "font.family": "DejaVu Sans",
     "axes.linewidth": 0.5,

@@ -1,0 +1,161 @@
+"""The command line, run as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAIR = ("alexnet-cue10-s0", "resnet18-cue10-s0")
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "xai", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+def written(done: subprocess.CompletedProcess[str]) -> list[Path]:
+    return [
+        ROOT / line.removeprefix("wrote ") for line in done.stdout.splitlines() if line.startswith("wrote ")
+    ]
+
+
+def test_models_as_json_has_the_documented_fields() -> None:
+    rows = json.loads(run("models", "--json").stdout)
+    assert {row["name"] for row in rows} >= set(PAIR)
+    fields = {"name", "architecture", "dataset", "seed", "device", "parameters", "macs"}
+    fields |= {"accuracy", "sha256", "megabytes", "shipped"}
+    for row in rows:
+        assert set(row) == fields
+        assert set(row["accuracy"]) == {"test", "validation", "validation_lossless"}
+
+
+def test_explain_then_reproduce(tmp_path: Path) -> None:
+    degraded = ("--degradation", "jpeg", "--severity", "5", "--scale", "cifar-c")
+    done = run(
+        "explain",
+        "cue10:test/4",
+        "--models",
+        *PAIR,
+        "--methods",
+        "gradcam",
+        *degraded,
+        "--out",
+        str(tmp_path),
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(path.is_file() for path in written(done))
+    folder = tmp_path / "cue10-test-4"
+    with np.load(folder / "heatmaps.npz", allow_pickle=False) as arrays:
+        assert set(arrays) == {f"{name}/gradcam/{c}" for name in PAIR for c in ("clean", "degraded")}
+    again = run("reproduce", str(folder / "manifest.json"), "--out", str(tmp_path / "again"))
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "again" / "figure.png").read_bytes() == (folder / "figure.png").read_bytes()
+
+
+def test_a_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
+    bad = tmp_path / "text.png"
+    bad.write_text("not a picture")
+    done = run("explain", str(bad), "sample:chelsea", "--models", PAIR[1], "--out", str(tmp_path / "out"))
+    assert done.returncode == 1
+    assert "text.png" in done.stderr
+    assert len(written(done)) == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("explain nowhere.png --models resnet18-cue10-s0 --out {out}", "nowhere.png"),
+        ("explain sample:unicorn --models resnet18-cue10-s0 --out {out}", "sample:unicorn"),
+        ("explain sample:chelsea --models resnet19 --out {out}", "resnet19"),
+        ("explain sample:chelsea --models a b c --out {out}", "3 were given"),
+        ("explain sample:chelsea --models resnet18-cue10-s0 --methods magic --out {out}", "magic"),
+        (
+            "explain sample:chelsea --models resnet18-cue10-s0 --degradation rain --severity 1 --out {out}",
+            "rain",
+        ),
+        ("explain sample:chelsea --models resnet18-cue10-s0 --layer x=y --out {out}", "'x'"),
+        ("explain sample:chelsea --models resnet18-cue10-s0 --layer layer9 --out {out}", "layer9"),
+        ("explain sample:chelsea --models resnet18-cue10-s0 --target zebra --out {out}", "zebra"),
+        ("reproduce nowhere.json --out {out}", "nowhere.json"),
+        ("train --architecture vgg --dataset cue10 --out {out}", "vgg"),
+        ("train --architecture resnet18 --dataset mnist --out {out}", "mnist"),
+        ("train --architecture resnet18 --dataset cue10 --optimizer lion --out {out}", "lion"),
+        ("data fetch mnist", "mnist"),
+        ("data unpack nowhere.tar", "nowhere.tar"),
+        ("dance", "dance"),
+    ],
+)
+def test_bad_input_exits_2_with_one_line(arguments: str, words: str, tmp_path: Path) -> None:
+    done = run(*shlex.split(arguments.format(out=tmp_path / "out")))
+    lines = [line for line in done.stderr.splitlines() if "it/s" not in line and "explaining" not in line]
+    assert done.returncode == 2
+    assert len(lines) == 1
+    assert words in lines[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_small_training_writes_a_network_that_explain_takes(tmp_path: Path) -> None:
+    options = "--architecture resnet18 --dataset cue10 --width 8 --limit 128 --epochs 1 --batch-size 32"
+    done = run("train", *options.split(), "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    name = "resnet18-w8-cue10-s0"
+    assert {path.name for path in written(done)} == {
+        "curve.json",
+        "state.pt",
+        f"{name}.json",
+        f"{name}.safetensors",
+    }
+    out = ("--out", str(tmp_path / "out"))
+    shown = run("explain", "cue10:test/1", "--models", name, *out, XAI_MODELS=str(tmp_path / name))
+    assert shown.returncode == 0, shown.stderr
+
+
+def _readme_commands() -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [line.removeprefix("python -m xai ") for line in lines if line.startswith("python -m xai ")]
+
+
+def test_the_readme_names_every_command() -> None:
+    assert {line.split()[0] for line in _readme_commands()} == {
+        "models",
+        "explain",
+        "reproduce",
+        "train",
+        "data",
+    }
+
+
+def test_the_readmes_commands_run(tmp_path: Path) -> None:
+    """All but the long ones, in order, writing into a folder of their own."""
+    for line in _readme_commands():
+        if line.startswith(("train", "data unpack")):
+            continue
+        words = [
+            f"{tmp_path}/{word}" if word.split("/")[0] in ("exports", "again") else word
+            for word in line.split()
+        ]
+        done = run(*words)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+
+
+def test_the_readmes_python_runs() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Tap(" in done.stdout
