@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,7 @@ from xai.comparison import Agreement, Comparison, ModelResult, difference_betwee
 WIDTHS = {"two-column": 7.0, "one-column": 3.35}
 """Width in inches of a figure over two columns and over one, as most journals have them."""
 SEQUENTIAL = ("viridis", "cividis", "magma", "inferno", "jet")
-DIVERGING = ("PuOr", "RdBu_r", "BrBG")
+DIVERGING = ("PuOr_r", "RdBu_r", "BrBG_r")
 FORMATS = ("pdf", "svg", "png")
 CLEAN_COLOUR, DEGRADED_COLOUR = "#0072b2", "#e69f00"
 
@@ -59,7 +60,7 @@ class Style:
     width: str = "two-column"
     opacity: float = 0.55
     colours: str = "viridis"
-    diverging: str = "PuOr"
+    diverging: str = "PuOr_r"
     show_mask: bool = True
 
     def __post_init__(self) -> None:
@@ -192,9 +193,7 @@ def _short(words: str, length: int) -> str:
 
 
 def _wrapped(words: str, length: int) -> str:
-    import textwrap
-
-    return "\n".join(textwrap.wrap(words, length, break_on_hyphens=False))
+    return "\n".join(textwrap.wrap(words, length))
 
 
 def _letters(comparison: Comparison) -> list[tuple[str, ModelResult]]:
@@ -225,7 +224,7 @@ def _find(comparison: Comparison, method: str, between: str) -> Agreement | None
 class _Wide:
     """The two-column layout: a row per model, overlays beside raw maps, clean beside degraded."""
 
-    left, cell, gap, bar, bar_label = 0.98, 0.98, 0.06, 0.07, 0.36
+    left, cell, gap, bar, bar_label = 0.98, 0.94, 0.06, 0.07, 0.45
     header, block_title, row_gap, footer = 1.55, 0.36, 0.1, 0.1
 
     def __init__(self, comparison: Comparison, style: Style) -> None:
@@ -263,7 +262,7 @@ class _Wide:
             x += 1.18
         x = 2.45
         for letter, result in self.letters:
-            axes = self.sheet.axes(x + 1.0, 0.2, 1.2, 1.0)
+            axes = self.sheet.axes(x + 1.0, 0.2, 1.15, 1.0)
             title = f"{letter}: {_short(result.model, 34)}"
             _top_classes(axes, result, title, degraded=self.comparison.degraded, names=20)
             x += 2.3
@@ -292,7 +291,7 @@ class _Wide:
 
     def _draw_model(self, letter: str, result: ModelResult, method: str, y: float) -> None:
         self.sheet.text(0.05, y + 0.02, letter, fontsize=9, fontweight="bold")
-        words = f"{_wrapped(result.model, 15)}\n{_tap_words(result, method)}"
+        words = f"{_wrapped(result.model, 16)}\n{_tap_words(result, method)}"
         self.sheet.text(0.2, y + 0.03, words, fontsize=5.5, linespacing=1.2)
         maps, view = result.heatmaps[method], self.comparison.view(result)
         peak, signed = _peak(maps), _signed(method)
