@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -231,39 +232,37 @@ def _check(request: Request, models: Sequence[Model]) -> None:
             )
 
 
-def _explain_model(model: Model, picture: Picture, view: View, request: Request, memo: Memo) -> ModelResult:
+@dataclass(frozen=True)
+class _Cell:
+    """One model on one picture: what its memo keys have in common, and the state of each condition."""
+
+    model: Model
+    view: View
+    keys: tuple[str, ...]
+    states: dict[str, tuple[Any, ...]]
+    memo: Memo
+
+    def both(self, what: tuple[Any, ...], compute: Callable[[Tensor], T]) -> dict[str, T]:
+        """`compute(image)` for the clean and the degraded image, each through the memo."""
+        return {
+            condition: self.memo((*what, *self.keys, *state), partial(compute, self.view.image(condition)))
+            for condition, state in self.states.items()
+        }
+
+
+def _cell(model: Model, picture: Picture, view: View, request: Request, memo: Memo) -> _Cell:
+    degraded = (request.degradation, request.severity, view.scale, request.seed)
+    states = {"clean": ("clean",), "degraded": degraded if is_degraded(request) else ("clean",)}
+    return _Cell(model, view, (model.card.sha256, picture.sha256, request.resize), states, memo)
+
+
+def _explain_model(cell: _Cell, picture: Picture, request: Request) -> ModelResult:
+    model = cell.model
     layers = tuple(request.layers.get(model.name, ())) or (model.default_layer,)
-    pixels = (model.card.sha256, picture.sha256, request.resize)
-    state = {
-        "clean": ("clean",),
-        "degraded": (request.degradation, request.severity, view.scale, request.seed),
-    }
-    if not is_degraded(request):
-        state["degraded"] = state["clean"]
-    probabilities = {
-        condition: memo(
-            ("predict", *pixels, *key),
-            lambda condition=condition: model.predict(view.image(condition))[0].cpu(),
-        )
-        for condition, key in state.items()
-    }
+    probabilities = cell.both(("predict",), lambda image: model.predict(image)[0].cpu())
     target = target_class(model, picture, request, probabilities["clean"])
-
-    def maps(condition: str) -> dict[str, Heatmap]:
-        return _heatmaps(model, view.image(condition), request.methods, target, layers, request.seed)
-
     asked = (request.methods, target, layers, request.seed)
-    both = {
-        condition: memo(("maps", *pixels, *asked, *key), lambda condition=condition: maps(condition))
-        for condition, key in state.items()
-    }
-    heatmaps = {
-        name: {condition: both[condition][name] for condition in CONDITIONS} for name in request.methods
-    }
-    agreement = memo(
-        ("agreement", *pixels, target, layers),
-        lambda: _gradcam_hirescam(model, view.clean, target, layers, request.methods),
-    )
+    maps = cell.both(("maps", *asked), lambda image: _heatmaps(model, image, *asked))
     return ModelResult(
         model.name,
         model.card.architecture,
@@ -274,16 +273,20 @@ def _explain_model(model: Model, picture: Picture, view: View, request: Request,
         model.input_size,
         target,
         probabilities,
-        heatmaps,
-        agreement,
+        {name: {condition: maps[condition][name] for condition in CONDITIONS} for name in request.methods},
+        _validity(cell, request, target, layers),
     )
 
 
-def _gradcam_hirescam(
-    model: Model, image: Tensor, target: int, layers: tuple[str, ...], methods: Sequence[str]
-) -> float | None:
-    if not any(attribution.METHODS[name].layered for name in methods):
+def _validity(cell: _Cell, request: Request, target: int, layers: tuple[str, ...]) -> float | None:
+    """Agreement of Grad-CAM and HiResCAM on the clean image, when a method that taps a layer was asked for."""
+    if not any(attribution.METHODS[name].layered for name in request.methods):
         return None
+    key = ("agreement", *cell.keys, target, layers)
+    return cell.memo(key, partial(_gradcam_hirescam, cell.model, cell.view.clean, target, layers))
+
+
+def _gradcam_hirescam(model: Model, image: Tensor, target: int, layers: tuple[str, ...]) -> float:
     targets = torch.tensor([target])
     return float(faithfulness.gradcam_hirescam_agreement(model, image, targets, layers[0])[0])
 
@@ -348,7 +351,7 @@ def compare(request: Request, picture: Picture, models: Sequence[Model], memo: M
             request.severity,
             request.scale,
         )
-        views[size] = memo((*key, request.seed), lambda size=size: make_view(picture, request, size))
+        views[size] = memo((*key, request.seed), partial(make_view, picture, request, size))
     results = tuple(
         _explain_model(model, picture, views[model.input_size], request, memo) for model in models
     )
