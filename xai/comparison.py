@@ -352,7 +352,6 @@ def compare(request: Request, picture: Picture, models: Sequence[Model], memo: M
             request.scale,
         )
         views[size] = memo((*key, request.seed), partial(make_view, picture, request, size))
-    results = tuple(
-        _explain_model(model, picture, views[model.input_size], request, memo) for model in models
-    )
+    cells = [_cell(model, picture, views[model.input_size], request, memo) for model in models]
+    results = tuple(_explain_model(cell, picture, request) for cell in cells)
     return Comparison(request, picture, views, results, _agreements(request, results))
