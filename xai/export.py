@@ -111,7 +111,13 @@ def manifest(comparison: Comparison, style: Style) -> dict[str, Any]:
     }
 
 
-def _npz(arrays: dict[str, np.ndarray]) -> bytes:
+def manifest_file(comparison: Comparison, style: Style) -> bytes:
+    """The manifest as a JSON file."""
+    return (json.dumps(manifest(comparison, style), indent=2) + "\n").encode()
+
+
+def npz(arrays: dict[str, np.ndarray]) -> bytes:
+    """Arrays as a compressed `.npz` file."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
@@ -130,8 +136,8 @@ def bundle(comparison: Comparison, style: Style = Style(), *, every_width: bool 
         files[f"{stem}.svg"] = figures.render(figure, "svg")
         files[f"{stem}.png"] = figures.render(figure, "png", PNG_DPI[0])
         files[f"{stem}-{PNG_DPI[1]}dpi.png"] = figures.render(figure, "png", PNG_DPI[1])
-    files["heatmaps.npz"] = _npz(raw_arrays(comparison))
-    files["manifest.json"] = (json.dumps(manifest(comparison, style), indent=2) + "\n").encode()
+    files["heatmaps.npz"] = npz(raw_arrays(comparison))
+    files["manifest.json"] = manifest_file(comparison, style)
     return files
 
 
