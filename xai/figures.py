@@ -21,7 +21,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from xai.attribution import METHODS, Heatmap
+from xai.attribution import INPUT_LAYERS, METHODS, Heatmap
 from xai.comparison import Agreement, Comparison, ModelResult, difference_between
 
 WIDTHS = {"two-column": 7.0, "one-column": 3.35}
@@ -29,6 +29,8 @@ WIDTHS = {"two-column": 7.0, "one-column": 3.35}
 SEQUENTIAL = ("viridis", "cividis", "magma", "inferno", "jet")
 DIVERGING = ("PuOr_r", "RdBu_r", "BrBG_r")
 FORMATS = ("pdf", "svg", "png")
+CLIP_SHARE, CLIP_CELLS = 0.995, 1024
+"""Maps of more than `CLIP_CELLS` cells are drawn up to this quantile of their strength; the colour bar says so."""
 CLEAN_COLOUR, DEGRADED_COLOUR = "#0072b2", "#e69f00"
 
 _RC: dict[Any, Any] = {
@@ -112,9 +114,34 @@ def _signed(method: str) -> bool:
     return METHODS[method].signed
 
 
+def _signed_overlay(method: str) -> bool:
+    """Class activation maps are laid over the picture as positive evidence, maps of pixels with their sign."""
+    return METHODS[method].signed and not METHODS[method].layered
+
+
 def _peak(maps: dict[str, Heatmap]) -> float:
-    """Largest absolute value of the clean and the degraded map: their common scale."""
-    return max(float(heatmap.values.abs().max()) for heatmap in maps.values()) or 1.0
+    """The common scale of the clean and the degraded map: the largest absolute value of either, for maps of
+    pixels that of all but the strongest 0.5 % (their few outliers would leave nothing else to see)."""
+    strength = [heatmap.values.abs().flatten() for heatmap in maps.values()]
+    return max(float(values.quantile(_share(values))) for values in strength) or 1.0
+
+
+def _share(values: Tensor) -> float:
+    return CLIP_SHARE if values.numel() > CLIP_CELLS else 1.0
+
+
+def _evidence_words(maps: dict[str, Heatmap], method: str) -> str:
+    if _share(maps["clean"].values) < 1:
+        return f"evidence, clipped at p{100 * CLIP_SHARE:g}"
+    return "evidence (signed)" if _signed(method) else "positive evidence"
+
+
+def _overlay_peak(maps: dict[str, Heatmap], method: str) -> float:
+    """The common scale of the overlays: of positive values only, where only those are shown."""
+    if _signed_overlay(method):
+        return _peak(maps)
+    strength = [heatmap.values.clamp_min(0).flatten() for heatmap in maps.values()]
+    return max(float(values.quantile(_share(values))) for values in strength) or 1.0
 
 
 def _coloured(values: Tensor, peak: float, style: Style, *, signed: bool) -> np.ndarray:
@@ -128,12 +155,16 @@ def overlay(image: Tensor, heatmap: Heatmap, peak: float, style: Style) -> np.nd
     """The map, bilinearly brought to the picture's size, over the picture: `(H, W, 3)` in [0, 1]."""
     size = image.shape[-2:]
     values = F.interpolate(heatmap.values[:1, None], size=size, mode="bilinear", align_corners=False)[0, 0]
-    colours = _coloured(values, peak, style, signed=_signed(heatmap.method))
-    return (1 - style.opacity) * _pixels(image) + style.opacity * colours
+    signed = _signed_overlay(heatmap.method)
+    strength = (values.abs() / peak).clamp_max(1).sqrt().numpy()[..., None] if signed else 1.0
+    opacity = (
+        style.opacity * strength
+    )  # the middle of a diverging map is white and would only veil the picture
+    return (1 - opacity) * _pixels(image) + opacity * _coloured(values, peak, style, signed=signed)
 
 
 def _show_overlay(axes: Axes, image: Tensor, heatmap: Heatmap, peak: float, style: Style) -> None:
-    if bool(heatmap.no_evidence[0]) and not _signed(heatmap.method):
+    if bool(heatmap.no_evidence[0]):
         _show_image(axes, image)
         box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
         place: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center", "bbox": box}
@@ -150,11 +181,10 @@ def _show_map(axes: Axes, values: Tensor, colours: str, low: float, high: float)
 
 def _bar(sheet: _Sheet, drawn: Any, box: tuple[float, float, float, float], words: str) -> None:
     bar = sheet.figure.colorbar(drawn, cax=sheet.axes(*box))
-    bar.set_label(words, fontsize=6, labelpad=2)
+    bar.set_label(words, fontsize=5.5, labelpad=2)
     bar.ax.tick_params(labelsize=5.5, pad=1)
     bar.ax.locator_params(nbins=4)
-    bar.formatter.set_powerlimits((-2, 3))  # type: ignore[attr-defined]
-    bar.ax.yaxis.get_offset_text().set_fontsize(5)
+    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:.2g}".replace("-", "−"))
     bar.outline.set_linewidth(0.4)  # type: ignore[operator]
 
 
@@ -203,12 +233,17 @@ def _letters(comparison: Comparison) -> list[tuple[str, ModelResult]]:
 def _tap_words(result: ModelResult, method: str) -> str:
     heatmap = result.heatmaps[method]["clean"]
     height, width = heatmap.tap.grid
-    where = ", ".join(heatmap.tap.layers)
-    return f"{where}\n{heatmap.tap.position}\n{height}×{width} grid\nfor {_short(result.classes[result.target], 18)}"
+    where = (
+        ["pixels"]
+        if heatmap.tap.layers == INPUT_LAYERS
+        else [", ".join(heatmap.tap.layers), heatmap.tap.position]
+    )
+    words = "\n".join(_wrapped(line, 19) for line in where)
+    return f"{words}\n{height}×{width} grid\nfor {_short(result.classes[result.target], 18)}"
 
 
 def _agreement_words(row: Agreement) -> str:
-    numbers = [("rank correlation", row.spearman, "{:.2f}"), ("top-20 % overlap", row.top_overlap, "{:.2f}")]
+    numbers = [("rank correlation", row.spearman, "{:.2f}"), ("top-20% overlap", row.top_overlap, "{:.2f}")]
     lines = [
         f"{label} {form.format(value) if math.isfinite(value) else 'n/a'}" for label, value, form in numbers
     ]
@@ -291,16 +326,16 @@ class _Wide:
 
     def _draw_model(self, letter: str, result: ModelResult, method: str, y: float) -> None:
         self.sheet.text(0.05, y + 0.02, letter, fontsize=9, fontweight="bold")
-        words = f"{_wrapped(result.model, 16)}\n{_tap_words(result, method)}"
+        words = f"{_wrapped(result.model, 18)}\n{_tap_words(result, method)}"
         self.sheet.text(0.2, y + 0.03, words, fontsize=5.5, linespacing=1.2)
         maps, view = result.heatmaps[method], self.comparison.view(result)
-        peak, signed = _peak(maps), _signed(method)
+        peak, top, signed = _peak(maps), _overlay_peak(maps, method), _signed(method)
         colours, low = (self.style.diverging, -peak) if signed else (self.style.colours, 0.0)
         for index, condition in enumerate(("clean", "degraded") if self.comparison.degraded else ("clean",)):
-            _show_overlay(self._axes(2 * index, y), view.image(condition), maps[condition], peak, self.style)
+            _show_overlay(self._axes(2 * index, y), view.image(condition), maps[condition], top, self.style)
             drawn = _show_map(self._axes(2 * index + 1, y), maps[condition].values[0], colours, low, peak)
         last = 3 if self.comparison.degraded else 1
-        words = "evidence (signed)" if signed else "positive evidence"
+        words = _evidence_words(maps, method)
         _bar(self.sheet, drawn, (self._x(last) + self.cell + 0.04, y, self.bar, self.cell), words)
         if self.comparison.degraded:
             change = maps["clean"].values[0] - maps["degraded"].values[0]
@@ -390,11 +425,11 @@ class _Narrow:
 
     def _draw_model(self, letter: str, result: ModelResult, method: str, y: float) -> None:
         maps, view = result.heatmaps[method], self.comparison.view(result)
-        peak = _peak(maps)
+        peak, top = _peak(maps), _overlay_peak(maps, method)
         conditions = ("clean", "degraded") if self.comparison.degraded else ("clean",)
         for column, condition in enumerate(conditions):
             axes = self._axes(column, y)
-            _show_overlay(axes, view.image(condition), maps[condition], peak, self.style)
+            _show_overlay(axes, view.image(condition), maps[condition], top, self.style)
             axes.set_title(f"{letter}, {condition}")
         change = maps["clean"].values[0] - maps["degraded"].values[0]
         values, title = (
@@ -409,7 +444,9 @@ class _Narrow:
         box = (self.left + column * (self.cell + self.gap), y + self.cell + 0.03, self.cell, 0.04)
         bar = self.sheet.figure.colorbar(drawn, cax=self.sheet.axes(*box), orientation="horizontal")
         low, high = drawn.get_clim()
-        bar.set_ticks([low, 0, high], labels=[f"{low:.2g}", words, f"{high:.2g}"])
+        bar.set_ticks([low, 0, high], labels=[f"−{-low:.2g}", words, f"{high:.2g}"])
+        for label, side in zip(bar.ax.get_xticklabels(), ("left", "center", "right"), strict=True):
+            label.set_ha(side)
         bar.ax.tick_params(labelsize=5, pad=1, length=1)
         bar.outline.set_linewidth(0.4)  # type: ignore[operator]
 
@@ -442,6 +479,8 @@ def _caption(comparison: Comparison) -> str:
     for letter, result in _letters(comparison):
         if result.gradcam_hirescam is not None:
             words.append(f"{letter}: Grad-CAM/HiResCAM agreement {result.gradcam_hirescam:.2f}.")
+    if any(not _signed_overlay(method) for method in comparison.request.methods):
+        words.append("Overlays of class activation maps show positive evidence only.")
     words.append("Clean and degraded maps of a model share one scale.")
     return " ".join(words)
 
