@@ -6,11 +6,13 @@ network never sees in training what another encoding of the same picture is vali
 
 from __future__ import annotations
 
-import contextlib
 import io
+import lzma
 import re
 import tarfile
+import zlib
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +31,10 @@ VALIDATION_PER_CLASS = (396, 366, 420, 384, 422, 393, 414, 385, 407, 413)
 """How many of the first 4,000 CIFAR-10 training images belong to each class."""
 
 _MEMBER = re.compile(r"^(train|test)/([a-z]+)/(\d{4})\.jpg$")
-_MAX_JPEG_BYTES = 20_000
+_MAX_MEMBER_BYTES = 20_000
+_JPEG_COUNTS = {"train": 50_000, "test": 10_000}
+
+_Row = tuple[int, int, np.ndarray]
 
 
 def _unpacked() -> Path:
@@ -40,20 +45,24 @@ def _decode(content: bytes) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content), formats=["JPEG"]) as picture:
             pixels = np.asarray(picture.convert("RGB")) if picture.size == (32, 32) else None
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise DatasetError("the archive holds a file that is not a readable JPEG picture.") from error
     if pixels is None:
         raise DatasetError("the archive holds a picture that is not 32 x 32 px.")
     return pixels
 
 
-def _members(archive: Path, progress: Progress | None) -> dict[str, list[tuple[int, int, np.ndarray]]]:
+def _members(archive: Path, progress: Progress | None) -> dict[str, list[_Row]]:
     """Rows (class, number, pixels) of each split. Members are decoded in memory; none is written to disk."""
-    rows: dict[str, list[tuple[int, int, np.ndarray]]] = {"train": [], "test": []}
+    rows: dict[str, list[_Row]] = {split: [] for split in _JPEG_COUNTS}
     with tarfile.open(archive, "r:*") as stream:
         for member in stream:
+            if member.size > _MAX_MEMBER_BYTES:
+                raise DatasetError(
+                    f"{archive.name} holds a file of {member.size:,} bytes; allowed are {_MAX_MEMBER_BYTES:,}."
+                )
             match = _MEMBER.match(member.name)
-            if not match or not member.isfile() or member.size > _MAX_JPEG_BYTES or match[2] not in CLASSES:
+            if not match or not member.isfile() or match[2] not in CLASSES:
                 continue
             handle = stream.extractfile(member)
             assert handle is not None
@@ -71,19 +80,20 @@ def unpack_archive(archive: Path, progress: Progress | None = None) -> Path:
     """
     try:
         rows = _members(archive, progress)
-    except (OSError, EOFError, tarfile.TarError) as error:
+    except (OSError, EOFError, tarfile.TarError, lzma.LZMAError, zlib.error) as error:
         raise DatasetError(f"{archive.name} is missing or is not a complete tar archive.") from error
-    counts = {split: len(entries) for split, entries in rows.items()}
-    if counts != {"train": 50_000, "test": 10_000}:
-        raise DatasetError(f"{archive.name} should hold 50,000 and 10,000 pictures, but holds {counts}.")
-    tensors = {}
-    for split, entries in rows.items():
-        entries.sort(key=lambda row: row[:2])
-        tensors[f"{split}_images"] = torch.from_numpy(np.stack([row[2] for row in entries])).permute(
-            0, 3, 1, 2
-        )
+    tensors: dict[str, Tensor] = {}
+    for split, total in _JPEG_COUNTS.items():
+        entries = sorted(rows[split], key=lambda row: row[:2])
+        expected = [(k, number) for k in range(len(CLASSES)) for number in range(total // len(CLASSES))]
+        if [row[:2] for row in entries] != expected:
+            raise DatasetError(
+                f"{archive.name} should hold {total // len(CLASSES):,} numbered {split} pictures of each class."
+            )
+        pixels = torch.from_numpy(np.stack([row[2] for row in entries]))
+        tensors[f"{split}_images"] = pixels.permute(0, 3, 1, 2).contiguous()
         tensors[f"{split}_labels"] = torch.tensor([row[0] for row in entries])
-    storage.write_tensors(_unpacked(), {key: value.contiguous() for key, value in tensors.items()})
+    storage.write_tensors(_unpacked(), tensors)
     return _unpacked()
 
 
@@ -158,11 +168,10 @@ def _fetch_torchvision(name: str, progress: Progress | None) -> None:
     from torchvision import datasets
 
     kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
-    with contextlib.suppress(FileExistsError):
-        _torchvision_folder().mkdir(parents=True)
     try:
+        _torchvision_folder().mkdir(parents=True, exist_ok=True)
         kind(str(_torchvision_folder()), download=True)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, HTTPException) as error:
         raise DatasetError(
             f"{name} could not be downloaded: is there an internet connection? ({error})"
         ) from error

@@ -6,8 +6,11 @@ import os
 import tempfile
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from data.datasets import DatasetError
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,5 +40,8 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read what `write_tensors` wrote."""
-    return load_file(path)
+    """Read what `write_tensors` wrote; raises `DatasetError` when the file is damaged."""
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise DatasetError(f"the cached file {path} is damaged; delete it, and it is made again.") from error

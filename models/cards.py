@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 from models.files import write_text
 
@@ -52,12 +52,25 @@ def read_card(path: Path) -> Card:
     """Read a card; raises `CardError` with one sentence when it is missing, malformed or incomplete."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise CardError(f"the card {path.name} can't be read: it is missing or not JSON.") from error
-    names = {entry.name for entry in fields(Card)}
-    if (
-        not isinstance(content, dict)
-        or not {"name", "architecture", "classes", "sha256"} <= content.keys() <= names
-    ):
+    if not isinstance(content, dict) or not _required() <= content.keys() <= get_type_hints(Card).keys():
         raise CardError(f"the card {path.name} does not have the fields of a model card.")
+    for name, value in content.items():
+        if not _fits(value, get_type_hints(Card)[name]):
+            raise CardError(f"the card {path.name} has a wrong value in its field {name!r}.")
     return Card(**{**content, "classes": tuple(content["classes"])})
+
+
+def _required() -> set[str]:
+    optional = {entry.name for entry in fields(Card) if entry.default is not MISSING}
+    made = {entry.name for entry in fields(Card) if entry.default_factory is not MISSING}
+    return {entry.name for entry in fields(Card)} - optional - made | {"sha256"}
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether a value read from JSON is of the field's type."""
+    kind = get_origin(hint) or hint
+    if kind is tuple:
+        return isinstance(value, list) and len(value) > 0 and all(isinstance(item, str) for item in value)
+    return isinstance(value, int | float if kind is float else kind)

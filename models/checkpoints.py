@@ -82,14 +82,14 @@ def read(path: Path, expected_sha256: str | None = None) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise CheckpointError(f"the checkpoint {path.name} does not exist.")
-    if expected_sha256 and sha256(path) != expected_sha256:
-        raise CheckpointError(
-            f"the checkpoint {path.name} is not the file its card describes (sha256 differs)."
-        )
     try:
+        if expected_sha256 is not None and sha256(path) != expected_sha256:
+            raise CheckpointError(
+                f"the checkpoint {path.name} is not the file its card describes (sha256 differs)."
+            )
         with safe_open(path, framework="pt") as stream:
             return unpack({name: stream.get_tensor(name) for name in stream.keys()})  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, RuntimeError) as error:
         raise CheckpointError(f"the checkpoint {path.name} is not a complete safetensors file.") from error
 
 

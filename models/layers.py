@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,18 @@ class Normalize(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return `(N, 3, H, W)` float images in the network's units."""
         return (images - self.mean) / self.std
+
+
+@contextlib.contextmanager
+def evaluation_mode(network: nn.Module) -> Iterator[nn.Module]:
+    """Put every module of `network` in evaluation mode, and back in the mode it was in afterwards."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield network
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def make_out_of_place(network: nn.Module) -> nn.Module:

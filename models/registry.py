@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from models import alexnet, resnet
 from models.cards import Card
+from models.layers import evaluation_mode
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Architecture:
     `build(num_classes, **options)` returns a network whose first child is its normalisation and which maps
     images `(N, 3, H, W)` in [0, 1] to logits `(N, num_classes)`. `stages` are the layers offered first for
     heatmaps, shallow to deep. `head` is `pool_linear` (global average pooling, then one linear layer: Grad-CAM
-    equals HiResCAM there) or `flatten_mlp`.
+    equals HiResCAM there) or `flatten_mlp`. `min_size` is the least side of an image, in px: below it
+    `alexnet_224` can't run at all, and the others would have a 1x1 grid from the first stages on.
     """
 
     name: str
@@ -47,8 +50,14 @@ def register(architecture: Architecture) -> Architecture:
 
 
 def build(name: str, num_classes: int, **options: Any) -> nn.Module:
-    """Build an untrained network of a registered architecture; raises `ValueError` for an unknown name."""
-    return architecture(name).build(num_classes, **options)
+    """Build an untrained network; raises `ValueError` for an unknown architecture or option."""
+    builder = architecture(name).build
+    allowed = [option for option in inspect.signature(builder).parameters if option != "num_classes"]
+    for option in options:
+        if option not in allowed:
+            listed = ", ".join(allowed) or "none"
+            raise ValueError(f"{name} has no option {option!r}; allowed are {listed}.")
+    return builder(num_classes, **options)
 
 
 def architecture(name: str) -> Architecture:
@@ -124,7 +133,7 @@ class Model:
 def layer_grids(network: nn.Module, input_size: int) -> dict[str, tuple[int, int]]:
     """Grid `(h, w)` of every named module whose output is a feature map, for a square input of `input_size` px.
 
-    The network is run once on one black image, in evaluation mode; it must not be in use by another thread.
+    The network runs once on one black image, in evaluation mode, and must not be in use by another thread.
     Raises `ValueError` when the input is too small for the network.
     """
     grids: dict[str, tuple[int, int]] = {}
@@ -139,7 +148,7 @@ def layer_grids(network: nn.Module, input_size: int) -> dict[str, tuple[int, int
     handles = [module.register_forward_hook(note(name)) for name, module in _tappable(network)]
     try:
         reference = next(network.parameters())
-        with torch.inference_mode():
+        with evaluation_mode(network), torch.inference_mode():
             network(torch.zeros(1, 3, input_size, input_size, device=reference.device))
     except RuntimeError as error:
         raise ValueError(

@@ -132,5 +132,7 @@ _DEPTHS: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int
 
 def resnet(depth: int, num_classes: int, *, stem: str = "imagenet", width: int = 64) -> ResNet:
     """Build a ResNet of `depth` 18, 34, 50 or 101; `width` is the number of channels of the first stage."""
+    if depth not in _DEPTHS:
+        raise ValueError(f"depth is {depth!r}; allowed are {', '.join(map(str, _DEPTHS))}.")
     block, depths = _DEPTHS[depth]
     return ResNet(block, depths, num_classes, stem, width)

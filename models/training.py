@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import pickle
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.files import write_by_rename, write_text
+from models.layers import evaluation_mode
 
 STATE_FILE = "state.pt"
 CURVE_FILE = "curve.json"
@@ -32,7 +34,7 @@ class Recipe:
 
     `optimizer` is `sgd` (Nesterov momentum 0.9, one-cycle learning rate) or `adamw` (cosine to zero). Pictures
     are shifted by up to `padding` px (reflected) and, with `flip`, mirrored at random. The network that is kept
-    is an exponential average over about `average_epochs` epochs of weights.
+    is an exponential average over about `average_epochs` epochs of weights. Gradients are clipped to a norm of 2.
     """
 
     epochs: int = 30
@@ -52,6 +54,8 @@ class Recipe:
             raise ValueError(f"optimizer is {self.optimizer!r}; allowed are 'sgd' and 'adamw'.")
         if self.epochs < 1 or self.batch_size < 2:
             raise ValueError("epochs must be at least 1 and batch_size at least 2.")
+        if self.padding < 0 or not 0 <= self.warmup_share < 1 or self.average_epochs < 0:
+            raise ValueError("padding and average_epochs must not be negative, and warmup_share in [0, 1).")
 
 
 @dataclass(frozen=True)
@@ -82,11 +86,12 @@ class EpochRow:
 
 @dataclass
 class Run:
-    """The state of a training."""
+    """The state of a training on a set of `samples` images."""
 
     network: nn.Module
     average: AveragedModel
     optimizer: torch.optim.Optimizer
+    samples: int
     epoch: int = 0
     curve: list[EpochRow] = field(default_factory=list)
 
@@ -147,8 +152,8 @@ def logits(network: nn.Module, images: Tensor, device: torch.device, batch_size:
 
 def evaluate(network: nn.Module, data: LabelledImages, device: torch.device) -> tuple[float, float]:
     """Cross-entropy and accuracy (share in [0, 1]) without test-time augmentation."""
-    network.eval()
-    scores, labels = logits(network, data.images, device), data.labels.cpu()
+    with evaluation_mode(network):
+        scores, labels = logits(network, data.images, device), data.labels.cpu()
     return float(F.cross_entropy(scores, labels)), float((scores.argmax(1) == labels).float().mean())
 
 
@@ -176,8 +181,16 @@ def train_epoch(
     run: Run, forward: nn.Module, data: LabelledImages, recipe: Recipe, seed: int, report: StepReport | None
 ) -> tuple[float, float, float]:
     """Train one epoch in place; returns mean loss, accuracy and the last learning rate."""
+    device = data.images.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed * 100_003 + run.epoch)  # dropout draws from the global generator of its device
+        return _train_epoch(run, forward, data, recipe, seed, report)
+
+
+def _train_epoch(
+    run: Run, forward: nn.Module, data: LabelledImages, recipe: Recipe, seed: int, report: StepReport | None
+) -> tuple[float, float, float]:
     generator = torch.Generator().manual_seed(seed * 100_003 + run.epoch)
-    torch.manual_seed(seed * 100_003 + run.epoch)  # dropout draws from the global generator of its device
     run.network.train()
     steps = max(1, len(data.labels) // recipe.batch_size)
     sums = torch.zeros(2, device=data.images.device)
@@ -199,7 +212,7 @@ def start(network: nn.Module, recipe: Recipe, samples: int, device: torch.device
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     steps = max(1.0, recipe.average_epochs * samples / recipe.batch_size)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / steps), use_buffers=True)
-    return Run(network, average, _optimizer(network, recipe))
+    return Run(network, average, _optimizer(network, recipe), samples)
 
 
 def save_state(run: Run, recipe: Recipe, seed: int, folder: Path) -> None:
@@ -212,25 +225,42 @@ def save_state(run: Run, recipe: Recipe, seed: int, folder: Path) -> None:
         "curve": [asdict(row) for row in run.curve],
         "recipe": asdict(recipe),
         "seed": seed,
+        "samples": run.samples,
     }
     write_by_rename(folder / STATE_FILE, lambda path: torch.save(content, path))
     write_text(folder / CURVE_FILE, json.dumps(content["curve"], indent=1) + "\n")
 
 
 def resume(run: Run, recipe: Recipe, seed: int, folder: Path) -> bool:
-    """Take up the state in `folder` if there is one of the same recipe and seed; returns whether there was."""
+    """Take up the state in `folder` and return True, or return False when there is none.
+
+    Raises `ValueError` when it is of another recipe, seed, number of images or network, or can't be read.
+    """
     path = folder / STATE_FILE
     if not path.is_file():
         return False
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    if content["recipe"] != asdict(recipe) or content["seed"] != seed:
-        raise ValueError(f"{folder} holds a training with another recipe or seed; choose another folder.")
-    run.network.load_state_dict(content["network"])
-    run.average.load_state_dict(content["average"])
-    run.optimizer.load_state_dict(content["optimizer"])
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path} is damaged; delete it to start again.") from error
+    found = content["recipe"], content["seed"], content.get("samples", run.samples)
+    if found != (asdict(recipe), seed, run.samples):
+        raise ValueError(
+            f"{folder} holds a training with another recipe, seed or number of images; choose another folder."
+        )
+    _restore(run, content, folder)
+    return True
+
+
+def _restore(run: Run, content: dict[str, Any], folder: Path) -> None:
+    try:
+        run.network.load_state_dict(content["network"])
+        run.average.load_state_dict(content["average"])
+        run.optimizer.load_state_dict(content["optimizer"])
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"{folder} holds a training of another network; choose another folder.") from error
     run.epoch = content["epoch"]
     run.curve = [EpochRow(**row) for row in content["curve"]]
-    return True
 
 
 def train(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pickle
 import platform
 from dataclasses import replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -53,7 +55,7 @@ def names() -> tuple[str, ...]:
 
 def is_shipped(name: str) -> bool:
     """Whether the network comes with the project."""
-    return (SHIPPED / f"{name}.json").is_file()
+    return all((SHIPPED / f"{name}{suffix}").is_file() for suffix in (".json", ".safetensors"))
 
 
 def load(name: str, device: str | torch.device = "cpu") -> Model:
@@ -72,8 +74,13 @@ def load(name: str, device: str | torch.device = "cpu") -> Model:
 
 
 def load_checkpoint(path: Path, card: Card, device: str | torch.device = "cpu") -> Model:
-    """Load the checkpoint at `path`, refusing one that is not what its card describes."""
-    network = registry.build(card.architecture, len(card.classes), **card.options)
+    """Load the checkpoint at `path`; raises `CheckpointError` when it is not what its card describes."""
+    try:
+        network = registry.build(card.architecture, len(card.classes), **card.options)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"the card of {card.name} asks for {card.architecture!r} with {card.options}, which can't be built."
+        ) from error
     checkpoints.load_into(network, checkpoints.read(path, card.sha256), card.name)
     return wrap(network, card, device)
 
@@ -111,10 +118,10 @@ def _imagenet_state(name: str) -> tuple[dict[str, Any], list[str], str]:
 
     weights = getattr(torchvision.models, IMAGENET[name][1]).IMAGENET1K_V1
     try:
-        state = weights.get_state_dict(progress=False, check_hash=True)
-    except (URLError, OSError, RuntimeError) as error:
+        state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except (URLError, OSError, RuntimeError, HTTPException, EOFError, pickle.UnpicklingError) as error:
         raise CheckpointError(
-            f"the ImageNet weights of {name} could not be downloaded: they need an internet connection the first time."
+            f"the ImageNet weights of {name} could not be downloaded: the first time they need the internet."
         ) from error
     return state, weights.meta["categories"], weights.url
 

@@ -21,7 +21,7 @@ Progress = Callable[[int, int, str], None]
 
 def default_recipe(architecture: str, dataset_name: str) -> Recipe:
     """A short recipe that suits the architecture; chosen on validation images."""
-    recipe = Recipe(flip=dataset_name != "folder")
+    recipe = Recipe(flip=dataset_name.split(":")[0] != "folder")
     if architecture.startswith("alexnet"):
         return replace(recipe, learning_rate=0.05 if architecture != "alexnet_bn" else 0.1)
     return recipe
@@ -62,11 +62,12 @@ def train(
 ) -> Card:
     """Train, measure and write a checkpoint with its card and curve into `folder`; resumes what is there.
 
-    `limit` keeps only so many images of each split, evenly spread (a trial). Every accuracy in the final card is measured on
-    the weights as they are stored. Raises `DatasetError` or `ValueError` with one sentence.
+    `limit` keeps only so many images of each split, evenly spread (a trial, said so in the card's note). Every
+    accuracy in the final card is measured on the weights as they are stored. Raises `DatasetError` or
+    `ValueError` with one sentence.
     """
     options, recipe = options or {}, recipe or default_recipe(architecture, dataset_name)
-    where = torch.device(device)
+    where = _check(architecture, dataset_name, device, limit)
     splits = {
         split: _split(dataset_name, split, limit, progress) for split in ("train", "validation", "test")
     }
@@ -76,6 +77,7 @@ def train(
     card = Card(
         name, architecture, dataset_name, classes, size, seed, _device_name(where), asdict(recipe), options
     )
+    card = replace(card, note="" if limit is None else f"A trial on at most {limit} images of each split.")
     folder = folder / name
 
     def on_epoch(run: Run) -> None:
@@ -93,6 +95,22 @@ def train(
         on_epoch=on_epoch,
     )
     return _finish(run, card, folder, splits, where)
+
+
+def _check(architecture: str, dataset_name: str, device: str, limit: int | None) -> torch.device:
+    """The device to train on, after a look at everything that would fail later and less clearly."""
+    least, size = registry.architecture(architecture).min_size, dataset(dataset_name).image_size
+    if size < least:
+        raise ValueError(
+            f"{architecture} needs images of {least} px or more, but {dataset_name} has {size} px."
+        )
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}; it must be at least 1.")
+    if device.split(":")[0] not in ("cpu", "cuda"):
+        raise ValueError(f"device is {device!r}; allowed are 'cpu' and 'cuda'.")
+    if device != "cpu" and not torch.cuda.is_available():
+        raise ValueError(f"device is {device!r}, but PyTorch finds no GPU here; 'cpu' works everywhere.")
+    return torch.device(device)
 
 
 def _split(name: str, split: str, limit: int | None, progress: Progress | None) -> ImageSet:
