@@ -1,0 +1,232 @@
+"""Methods that differentiate the target's logit with respect to the pixels; maps are signed sums over channels.
+
+Saliency, input x gradient, guided backpropagation and DeepLIFT are captum's. Integrated gradients, SmoothGrad and
+gradient SHAP follow captum's formulas but draw from their own seeded generator (captum draws from the process-wide
+one, which other threads draw from too) and run in batches that suit the machine. Every image of a batch meets the
+same random draws, so that its map does not depend on the batch, and so that clean and degraded maps compare.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xai.attribution_types import Call, ExplanationError, Result, register
+from xai.batching import batch_size
+from xai.folding import folded
+from xai.hooks import out_of_place, restored
+
+PathPoints = Callable[[Tensor], Tensor]
+
+
+@functools.cache
+def _captum() -> Any:
+    import captum.attr
+
+    warnings.filterwarnings("ignore", message="Setting (backward|forward, backward) hooks", module="captum")
+    return captum.attr
+
+
+def input_gradients(network: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    """Gradient of each image's target logit with respect to its pixels, `(N, 3, H, W)`."""
+    leaf = images.detach().clone().requires_grad_()
+    score = network(leaf).gather(1, targets[:, None]).sum()
+    return torch.autograd.grad(score, leaf)[0]
+
+
+def _map(attributions: Tensor) -> Result:
+    return Result(attributions.detach().sum(dim=1))
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _count(call: Call, name: str) -> int:
+    value = call.settings[name]
+    if not isinstance(value, int) or value < 1:
+        raise ExplanationError(f"{name} is {value!r}; allowed are whole numbers from 1.")
+    return value
+
+
+@register(
+    "saliency",
+    "Saliency",
+    "gradient",
+    "Gradient of the class score with respect to each pixel (Simonyan et al., 2013).",
+    signed=True,
+    layered=False,
+)
+def saliency(call: Call) -> Result:
+    """Captum's `Saliency` with its sign kept."""
+    with restored(call.model.network):
+        method = _captum().Saliency(call.model.network)
+        return _map(method.attribute(_leaf(call.images), call.targets, abs=False))
+
+
+def _leaf(images: Tensor) -> Tensor:
+    return images.detach().clone().requires_grad_()
+
+
+@register(
+    "input_x_gradient",
+    "Input × gradient",
+    "gradient",
+    "Pixel value times gradient, with black as the reference (Shrikumar et al., 2016).",
+    signed=True,
+    layered=False,
+)
+def input_x_gradient(call: Call) -> Result:
+    """Captum's `InputXGradient`; the pixel value is the one in [0, 1]."""
+    with restored(call.model.network):
+        return _map(_captum().InputXGradient(call.model.network).attribute(_leaf(call.images), call.targets))
+
+
+def _mean_gradients(
+    network: nn.Module, image: Tensor, target: Tensor, points: Tensor, weights: Tensor, size: int
+) -> Tensor:
+    """Weighted sum over `points` `(S, 3, H, W)` of the gradient, times per-point factors `(S, ...)`."""
+    total = torch.zeros_like(image)
+    for part, factor in zip(points.split(size), weights.split(size), strict=True):
+        gradients = input_gradients(network, part, target.expand(len(part)))
+        total += (gradients * factor).sum(dim=0)
+    return total
+
+
+@register(
+    "integrated_gradients",
+    "Integrated gradients",
+    "gradient",
+    "Gradients summed along the straight path from a plain baseline to the image, which share out the change of "
+    "the score exactly (Sundararajan et al., ICML 2017).",
+    signed=True,
+    layered=False,
+    steps=50,
+    baseline=0.0,
+)
+def integrated_gradients(call: Call) -> Result:
+    """Gauss-Legendre quadrature with `steps` points from the constant image `baseline` (0 is black)."""
+    import numpy as np
+
+    steps, baseline = _count(call, "steps"), float(call.settings["baseline"])
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    alphas = torch.as_tensor((nodes + 1) / 2, dtype=torch.float32, device=call.images.device).view(
+        -1, 1, 1, 1
+    )
+    shares = torch.as_tensor(weights / 2, dtype=torch.float32, device=call.images.device).view(-1, 1, 1, 1)
+    network, size = folded(call.model).network, batch_size(call.images, gradient=True)
+    maps = []
+    for image, target in zip(call.images, call.targets, strict=True):
+        points = baseline + alphas * (image - baseline)
+        points = points.contiguous(memory_format=torch.channels_last)
+        maps.append((image - baseline) * _mean_gradients(network, image, target, points, shares, size))
+    return _map(torch.stack(maps))
+
+
+@register(
+    "smoothgrad",
+    "SmoothGrad",
+    "gradient",
+    "Mean gradient over noisy copies of the image (Smilkov et al., 2017).",
+    signed=True,
+    layered=False,
+    seeded=True,
+    samples=25,
+    noise=0.15,
+)
+def smoothgrad(call: Call) -> Result:
+    """Mean over `samples` of the gradient at the image plus noise of standard deviation `noise` (the image's
+    range is 1), not clipped. Without noise and with one sample it is the gradient itself."""
+    samples, noise = _count(call, "samples"), float(call.settings["noise"])
+    draws = torch.randn(samples, *call.images.shape[1:], generator=_generator(call.seed)).to(
+        call.images.device
+    )
+    weights = torch.full((samples, 1, 1, 1), 1 / samples, device=call.images.device)
+    size = batch_size(call.images, gradient=True)
+    maps = [
+        _mean_gradients(call.model.network, image, target, image + noise * draws, weights, size)
+        for image, target in zip(call.images, call.targets, strict=True)
+    ]
+    return _map(torch.stack(maps))
+
+
+@register(
+    "guided_backprop",
+    "Guided backpropagation",
+    "gradient",
+    "Gradient that keeps only positive signals at every ReLU; sharp, but it hardly depends on the class "
+    "(Springenberg et al., 2014).",
+    signed=True,
+    layered=False,
+)
+def guided_backprop(call: Call) -> Result:
+    """Captum's `GuidedBackprop`."""
+    network = call.model.network
+    with restored(network), out_of_place(network):
+        return _map(_captum().GuidedBackprop(network).attribute(_leaf(call.images), call.targets))
+
+
+@register(
+    "deeplift",
+    "DeepLIFT",
+    "gradient",
+    "Difference from a reference image, handed back through every activation by the rescale rule "
+    "(Shrikumar et al., ICML 2017).",
+    signed=True,
+    layered=False,
+    baseline=0.0,
+)
+def deeplift(call: Call) -> Result:
+    """Captum's `DeepLift` against the constant image `baseline` (0 is black).
+
+    One image at a time: in a batch, captum's rule for max-pooling gives every image the gradient of the first one
+    where input and reference are equal.
+    """
+    network, baseline = call.model.network, float(call.settings["baseline"])
+    maps = []
+    with restored(network), out_of_place(network):
+        method = _captum().DeepLift(network)
+        for image, target in zip(call.images.split(1), call.targets.split(1), strict=True):
+            reference = torch.full_like(image, baseline)
+            maps.append(method.attribute(_leaf(image), reference, target).detach())
+    return _map(torch.cat(maps))
+
+
+@register(
+    "gradient_shap",
+    "Gradient SHAP",
+    "gradient",
+    "Expected gradient times difference from a random plain reference, at random points between the two "
+    "(Lundberg and Lee, NeurIPS 2017; captum's form).",
+    signed=True,
+    layered=False,
+    seeded=True,
+    samples=20,
+    noise=0.05,
+)
+def gradient_shap(call: Call) -> Result:
+    """Captum's `GradientShap` with black and white as references, drawn with equal chance per sample."""
+    samples, noise = _count(call, "samples"), float(call.settings["noise"])
+    draws, alphas, references = (value.to(call.images.device) for value in shap_draws(call, samples, noise))
+    size = batch_size(call.images, gradient=True)
+    maps = []
+    for image, target in zip(call.images, call.targets, strict=True):
+        noisy = image + draws
+        points = alphas * noisy + (1 - alphas) * references
+        factors = (noisy - references) / samples
+        maps.append(_mean_gradients(call.model.network, image, target, points, factors, size))
+    return _map(torch.stack(maps))
+
+
+def shap_draws(call: Call, samples: int, noise: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Noise `(S, 3, H, W)`, place on the path `(S, 1, 1, 1)` in [0, 1] and reference (0 or 1) `(S, 1, 1, 1)`."""
+    generator = _generator(call.seed)
+    draws = noise * torch.randn(samples, *call.images.shape[1:], generator=generator)
+    alphas = torch.rand(samples, 1, 1, 1, generator=generator)
+    references = torch.randint(0, 2, (samples, 1, 1, 1), generator=generator).float()
+    return draws, alphas, references

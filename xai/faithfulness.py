@@ -1,0 +1,196 @@
+"""Whether a heatmap can be trusted, in numbers: deletion and insertion, agreement of maps, masks.
+
+Maps are raw and signed. What is not defined (the rank correlation of a constant map, the evidence inside a mask
+when there is none) is NaN here and nowhere hidden.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from models.layers import IMAGENET_MEAN
+from models.registry import Model
+from xai.attribution import ExplanationError, Targets, explain_all_cams
+from xai.batching import batch_size
+from xai.folding import folded
+
+_NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """Class probability as pixels go (deletion) or come (insertion) in the order of a map, most important first.
+
+    `fractions` `(steps + 1,)` of pixels changed, 0 to 1; the four curves have the same shape, those named
+    `random_*` follow a random map on the same grid. The `*_auc` are their areas by the trapezoid rule, in [0, 1]:
+    a faithful map has a low deletion and a high insertion area, compared with the random one.
+    """
+
+    fractions: Tensor
+    deletion: Tensor
+    insertion: Tensor
+    random_deletion: Tensor
+    random_insertion: Tensor
+    deletion_auc: float
+    insertion_auc: float
+    random_deletion_auc: float
+    random_insertion_auc: float
+
+
+def gradcam_hirescam_agreement(model: Model, images: Tensor, targets: Targets, layer: str) -> Tensor:
+    """Pearson correlation `(N,)` in [-1, 1] of the raw Grad-CAM and HiResCAM maps at `layer`; NaN where constant.
+
+    It is 1 where Grad-CAM shows what the layer really adds to the score: at the last stage before average pooling
+    and one linear layer. Under other heads it may be near 0, and Grad-CAM then is another thing.
+    """
+    maps = explain_all_cams(model, images, ("gradcam", "hirescam"), targets=targets, layers=[layer])
+    pairs = zip(maps["gradcam"].values, maps["hirescam"].values, strict=True)
+    return torch.stack([torch.as_tensor(pearson(a, b)) for a, b in pairs])
+
+
+def pearson(a: Tensor, b: Tensor) -> float:
+    """Linear correlation of two tensors of the same shape; NaN when one of them is constant."""
+    _check_same(a, b)
+    left, right = (values.flatten().double() - values.double().mean() for values in (a, b))
+    norms = float(left.norm() * right.norm())
+    # what rounding leaves of a constant map is no variation
+    flat = any(bool(c.norm() <= 1e-6 * v.double().norm()) for c, v in ((left, a), (right, b)))
+    return _NAN if norms == 0 or flat else max(-1.0, min(1.0, float(left @ right) / norms))
+
+
+def spearman(a: Tensor, b: Tensor) -> float:
+    """Rank correlation of two maps of the same shape (ties share their mean rank); NaN when one is constant."""
+    _check_same(a, b)
+    return pearson(_ranks(a), _ranks(b))
+
+
+def _ranks(values: Tensor) -> Tensor:
+    _, place, counts = values.flatten().unique(return_inverse=True, return_counts=True)
+    return (counts.cumsum(0) - (counts - 1) / 2)[place]
+
+
+def top_k_overlap(a: Tensor, b: Tensor, share: float = 0.2) -> float:
+    """Share in [0, 1] that the highest cells of two maps have in common, `share` of the cells (at least one)."""
+    _check_same(a, b)
+    if not 0 < share <= 1:
+        raise ValueError(f"share is {share}; allowed are numbers above 0 and up to 1.")
+    count = max(1, round(share * a.numel()))
+    left, right = (set(_order(values, seed=0)[:count].tolist()) for values in (a, b))
+    return len(left & right) / count
+
+
+def centre_of_mass(values: Tensor) -> tuple[float, float]:
+    """Centre `(row, column)` of the positive part of a map `(h, w)`, as shares of height and width in [0, 1]; NaN
+    without a positive part."""
+    positive = values.double().clamp_min(0)
+    total = float(positive.sum())
+    if total == 0:
+        return _NAN, _NAN
+    rows, columns = (
+        (torch.arange(side, dtype=torch.float64, device=values.device) + 0.5) / side for side in values.shape
+    )
+    return float(positive.sum(dim=1) @ rows) / total, float(positive.sum(dim=0) @ columns) / total
+
+
+def centre_shift(a: Tensor, b: Tensor) -> float:
+    """Distance of the centres of the positive parts of two maps, as a share of the image's side; NaN without one."""
+    (top, left), (bottom, right) = centre_of_mass(a), centre_of_mass(b)
+    return ((top - bottom) ** 2 + (left - right) ** 2) ** 0.5
+
+
+def mask_energy(values: Tensor, mask: Tensor) -> float:
+    """Share in [0, 1] of the positive part of a map `(h, w)` that lies inside a true mask `(H, W)` (energy-based
+    pointing game, Wang et al., 2020). The map is enlarged bilinearly. NaN without a positive part."""
+    positive = enlarge(values, tuple(mask.shape)).double().clamp_min(0)
+    total = float(positive.sum())
+    return float(positive[mask.bool()].sum()) / total if total > 0 else _NAN
+
+
+def pointing_game(values: Tensor, mask: Tensor) -> bool:
+    """Whether the highest point of a map `(h, w)`, enlarged to the mask `(H, W)`, lies inside it (Zhang et al., ECCV
+    2016, without tolerance). A map that is constant points nowhere."""
+    large = enlarge(values, tuple(mask.shape))
+    if float(large.max()) == float(large.min()):
+        return False
+    return bool(mask.flatten()[large.argmax()])
+
+
+def enlarge(values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A map `(h, w)` at another size, bilinear with aligned pixel edges."""
+    return interpolate(values[None, None].float(), size=shape, mode="bilinear", align_corners=False)[0, 0]
+
+
+def deletion_insertion(
+    model: Model, image: Tensor, heatmap: Tensor, target: int, *, steps: int = 32, seed: int = 0
+) -> Faithfulness:
+    """Deletion and insertion curves (Petsiuk et al., BMVC 2018) of a map `(h, w)` and of a random one beside it.
+
+    `image` is `(1, 3, H, W)` in [0, 1]. Deletion paints pixels with ImageNet's mean colour (zero in the network's
+    units), insertion starts from the image blurred with a Gaussian of sigma = width / 16. Equal values of a map
+    are ordered at random, with `seed`; the random map is drawn on the heatmap's own grid with the same seed.
+    """
+    _check_curves(model, image, heatmap, target, steps)
+    image = image.detach().cpu()
+    random = torch.rand(tuple(heatmap.shape), generator=torch.Generator().manual_seed(seed))
+    plain = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1).expand_as(image)
+    counts = [round(step * image.shape[-1] * image.shape[-2] / steps) for step in range(steps + 1)]
+    stacks = []
+    for values in (heatmap.detach().cpu(), random):
+        masks = _step_masks(enlarge(values, tuple(image.shape[-2:])), counts, seed)
+        stacks += [torch.where(masks, plain, image), torch.where(masks, image, _blurred(image))]
+    curves = _probabilities(model, torch.cat(stacks), target).view(4, steps + 1)
+    areas = (torch.trapezoid(curves, dim=1) / steps).tolist()
+    return Faithfulness(torch.linspace(0, 1, steps + 1), *curves, *areas)
+
+
+def _check_curves(model: Model, image: Tensor, heatmap: Tensor, target: int, steps: int) -> None:
+    if image.ndim != 4 or len(image) != 1 or heatmap.ndim != 2:
+        shapes = f"{tuple(image.shape)} and {tuple(heatmap.shape)}"
+        raise ExplanationError(f"image and map are {shapes}; allowed are (1, 3, H, W) and (h, w).")
+    if not 0 <= target < len(model.classes):
+        raise ExplanationError(f"the target class is {target}; allowed is 0 to {len(model.classes) - 1}.")
+    if not 1 <= steps <= image.shape[-1] * image.shape[-2]:
+        raise ExplanationError(f"steps is {steps}; allowed is 1 to the number of pixels.")
+
+
+def _order(values: Tensor, seed: int) -> Tensor:
+    """Indices of all cells, highest value first, ties in a random order."""
+    flat = values.flatten().cpu()
+    shuffled = torch.randperm(len(flat), generator=torch.Generator().manual_seed(seed))
+    return shuffled[flat[shuffled].argsort(descending=True, stable=True)]
+
+
+def _step_masks(values: Tensor, counts: list[int], seed: int) -> Tensor:
+    """Masks `(len(counts), 1, H, W)` of the `count` highest pixels each."""
+    place = torch.empty(values.numel(), dtype=torch.int64)
+    place[_order(values, seed)] = torch.arange(values.numel())
+    return place.view(1, 1, *values.shape) < torch.tensor(counts).view(-1, 1, 1, 1)
+
+
+def _blurred(image: Tensor) -> Tensor:
+    sigma = image.shape[-1] / 16
+    radius = min(int(3 * sigma + 0.5), min(image.shape[-2:]) - 1)
+    weights = torch.exp(-(torch.arange(-radius, radius + 1) ** 2) / (2 * sigma**2))
+    weights = weights / weights.sum()
+    padded = pad(image, (radius,) * 4, mode="reflect").transpose(0, 1)
+    rows = torch.nn.functional.conv2d(padded, weights.view(1, 1, -1, 1))
+    return torch.nn.functional.conv2d(rows, weights.view(1, 1, 1, -1)).transpose(0, 1)
+
+
+def _probabilities(model: Model, images: Tensor, target: int) -> Tensor:
+    size = batch_size(images)
+    with model.lock, torch.inference_mode():
+        network = folded(model).network
+        parts = [
+            network(part.to(model.device)).softmax(dim=1)[:, target].cpu() for part in images.split(size)
+        ]
+    return torch.cat(parts)
+
+
+def _check_same(a: Tensor, b: Tensor) -> None:
+    if a.shape != b.shape:
+        raise ValueError(f"the maps are {tuple(a.shape)} and {tuple(b.shape)}; allowed are equal shapes.")
