@@ -29,7 +29,7 @@ from xai.comparison import (
     picture_from_image,
     picture_from_scene,
 )
-from xai.figures import Style
+from xai.figures import DEFAULT_STYLE, Style
 
 MANIFEST_FORMAT = 1
 PACKAGES = ("torch", "numpy", "matplotlib", "captum", "grad-cam", "pillow")
@@ -123,7 +123,9 @@ def npz(arrays: dict[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def bundle(comparison: Comparison, style: Style = Style(), *, every_width: bool = True) -> dict[str, bytes]:  # noqa: B008
+def bundle(
+    comparison: Comparison, style: Style = DEFAULT_STYLE, *, every_width: bool = True
+) -> dict[str, bytes]:
     """Files by name: the figure as PDF, SVG and PNG at 300 and 600 dpi, raw arrays and manifest.
 
     With `every_width` the other column width is added too, as `figure-one-column.pdf` and so on.
