@@ -7,7 +7,9 @@ a number changes. Colour and clipping happen here only, and every colour bar say
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
@@ -30,9 +32,19 @@ __all__ = [
 ]
 
 
+_DRAWING = threading.Lock()
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """Our matplotlib settings, for one thread at a time: they are process-wide, as are its text caches."""
+    with _DRAWING, matplotlib.rc_context(RC):
+        yield
+
+
 def comparison_figure(comparison: Comparison, style: Style = DEFAULT_STYLE) -> Figure:
     """Draw a comparison in the style's column width."""
-    with matplotlib.rc_context(RC):
+    with _settings():
         layout = Wide(comparison, style) if style.width == "two-column" else Narrow(comparison, style)
         return layout.draw()
 
@@ -47,7 +59,7 @@ def render(figure: Figure, file_format: str, dpi: int = 300, *, quick: bool = Fa
     metadata: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}[file_format]
     options: dict[str, Any] = {"pil_kwargs": {"compress_level": 1}} if quick and file_format == "png" else {}
     buffer = io.BytesIO()
-    with matplotlib.rc_context(RC):
+    with _settings():
         figure.savefig(buffer, format=file_format, dpi=dpi, metadata=metadata, **options)
     return buffer.getvalue()
 
@@ -56,7 +68,7 @@ def curves_figure(
     curves: Sequence[tuple[str, Sequence[float], Sequence[float]]], labels: tuple[str, str]
 ) -> Figure:
     """Lines `(name, x, y)` with named axes, told apart by dash as well as colour."""
-    with matplotlib.rc_context(RC):
+    with _settings():
         sheet = Sheet(WIDTHS["one-column"], 2.1)
         axes = sheet.axes(0.5, 0.15, 2.7, 1.5)
         for (name, x, y), dash in zip(curves, ("-", "--", ":", "-."), strict=False):
