@@ -1,0 +1,85 @@
+"""Networks and results for the pages: loaded and computed once for all visitors, in bounded memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from models import zoo
+from models.cards import Card
+from models.registry import Model
+from xai import attribution, comparison, figures
+from xai.comparison import Comparison, Picture, Request
+from xai.figures import Style
+from xai.ui.memo import Memo
+
+RESULT_BYTES = 160 * 2**20
+MAX_MODELS = 4
+CARDS_SECONDS = 10
+PAGE_DPI = 160
+"""Dots per inch of the figure on the page; exported files have their own."""
+PREFERRED = ("alexnet-cue10", "resnet18-cue10")
+"""How the names of the networks begin that are shown first."""
+
+
+@st.cache_resource(show_spinner=False)
+def results() -> Memo:
+    """The store of results that all visitors share."""
+    return Memo(RESULT_BYTES)
+
+
+@st.cache_resource(show_spinner="Loading the network.", max_entries=MAX_MODELS)
+def _loaded(name: str, _sha256: str) -> Model:
+    return zoo.load(name)
+
+
+@st.cache_resource(show_spinner=False, ttl=CARDS_SECONDS)
+def cards() -> dict[str, Card]:
+    """Cards of the networks on this machine, read again from time to time because a training may have ended."""
+    return zoo.cards()
+
+
+def names() -> tuple[str, ...]:
+    """Every name that `model` takes."""
+    return (*cards(), *zoo.IMAGENET)
+
+
+def model(name: str) -> Model:
+    """A network by name, loaded once as long as its file stays the same; raises `CheckpointError`."""
+    card = cards().get(name)
+    return _loaded(name, card.sha256 if card else "")
+
+
+def first_choice(offered: tuple[str, ...]) -> tuple[str, str]:
+    """Names of the two networks shown to a new visitor; the second is empty when there is only one."""
+    liked = [name for start in PREFERRED for name in offered if name.startswith(start)]
+    local = [name for name in offered if name not in zoo.IMAGENET]
+    ordered = list(dict.fromkeys([*liked, *local, *offered]))
+    return ordered[0], ordered[1] if len(ordered) > 1 and ordered[1] in local else ""
+
+
+def layers(network: Model) -> dict[str, tuple[int, int]]:
+    """The layers that can be tapped with their grids `(h, w)`."""
+    return attribution.usable_layers(network, network.input_size)
+
+
+def compared(request: Request, picture: Picture) -> Comparison:
+    """`comparison.compare` with everything kept that a later choice may need again."""
+    return comparison.compare(request, picture, [model(name) for name in request.models], results())
+
+
+def key_of(done: Comparison) -> tuple[Any, ...]:
+    """What tells a comparison from every other."""
+    hashes = tuple(result.sha256 for result in done.results)
+    picture = done.picture
+    return (repr(done.request), hashes, picture.sha256, picture.name, picture.label)
+
+
+def page_figure(done: Comparison, style: Style) -> bytes:
+    """The figure as a PNG for the page."""
+
+    def draw() -> bytes:
+        return figures.render(figures.comparison_figure(done, style), "png", PAGE_DPI, quick=True)
+
+    return results()(("figure", *key_of(done), style), draw)

@@ -1,0 +1,84 @@
+"""What a user takes home from the Explain page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import streamlit as st
+
+from xai import export, figures
+from xai.comparison import Comparison, Request
+from xai.figures import Style
+from xai.ui import explaining, pictures, widgets
+
+FORMATS: dict[str, tuple[str, int, str, str]] = {
+    "PDF": ("pdf", 300, "figure.pdf", "application/pdf"),
+    "SVG": ("svg", 300, "figure.svg", "image/svg+xml"),
+    "PNG, 300 dpi": ("png", 300, "figure.png", "image/png"),
+    "PNG, 600 dpi": ("png", 600, "figure-600dpi.png", "image/png"),
+}
+"""Label of a button: format, dots per inch, file name, media type."""
+ARCHIVE = "archive"
+
+
+def draw(done: Comparison, style: Style) -> None:
+    """Buttons for one picture; what they give is made when they are pressed."""
+    stem = export.safe_stem(done.picture.name)
+    with st.container(horizontal=True):
+        for label, (file_format, dpi, name, media_type) in FORMATS.items():
+            make = _figure_file(done, style, file_format, dpi)
+            _button(label, make, f"{stem}-{name}", media_type)
+        _button("Raw maps (.npz)", lambda: export.npz(export.raw_arrays(done)), f"{stem}-heatmaps.npz")
+        manifest = f"{stem}-manifest.json"
+        _button("Manifest (.json)", lambda: export.manifest_file(done, style), manifest, "application/json")
+    st.caption(
+        "The manifest draws the same figure again: `python -m xai reproduce MANIFEST IMAGE`. "
+        "PDF and SVG keep text as text."
+    )
+
+
+def _button(
+    label: str, make: Callable[[], bytes], name: str, media_type: str = "application/octet-stream"
+) -> None:
+    st.download_button(label, make, name, media_type, on_click="ignore", icon=":material/download:")
+
+
+def _figure_file(done: Comparison, style: Style, file_format: str, dpi: int) -> Callable[[], bytes]:
+    return lambda: figures.render(figures.comparison_figure(done, style), file_format, dpi)
+
+
+def draw_all(offer: pictures.Offer, request: Request, style: Style) -> None:
+    """One ZIP of every picture, made on demand with progress, and kept until something is chosen otherwise."""
+    key = repr((offer.sources, request, style))
+    if st.button(f"Make a ZIP of all {len(offer.sources)} pictures", icon=":material/folder_zip:"):
+        st.session_state[ARCHIVE] = (key, *_archive(offer, request, style))
+    made = st.session_state.get(ARCHIVE)
+    if made and made[0] == key:
+        for problem in made[2]:
+            st.warning(widgets.plain(problem))
+        _button("Download the ZIP", lambda: made[1], "figures.zip", "application/zip")
+
+
+def _archive(offer: pictures.Offer, request: Request, style: Style) -> tuple[bytes, list[str]]:
+    """The ZIP, and a sentence for each picture that is not in it."""
+    problems: list[str] = []
+    total = len(offer.sources)
+    bar = st.progress(0.0, "Drawing the figures.")
+
+    def bundles() -> Iterator[tuple[str, dict[str, bytes]]]:
+        folders = export.folder_names(offer.names)
+        for done, (source, folder) in enumerate(zip(offer.sources, folders, strict=True), start=1):
+            try:
+                yield folder, _files(source, request, style)
+            except ValueError as error:
+                problems.append(f"{offer.names[done - 1]} is not in the ZIP: {error}")
+            bar.progress(done / total, f"{done} of {total} pictures.")
+
+    content = export.zip_bundles(bundles())
+    bar.empty()
+    return content, problems
+
+
+def _files(source: str, request: Request, style: Style) -> dict[str, bytes]:
+    done = explaining.compared(request, pictures.open_picture(source))
+    return export.bundle(done, style, every_width=False)

@@ -1,0 +1,75 @@
+"""Importing torch and its companions takes seconds: one background thread does it while the page is painted."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+from collections.abc import Sequence
+
+import streamlit as st
+
+FIRST = ("torch", "matplotlib.figure", "xai.comparison", "xai.figures", "xai.ui.explaining")
+"""What the first heatmap needs, in the order in which it is imported."""
+LATER = ("scipy.ndimage", "pandas", "torchvision", "captum.attr", "pytorch_grad_cam")
+"""What other choices need; imported once the first figure is on a page, so that it slows nobody down."""
+PATIENCE = 20.0
+"""Seconds after which the second part is imported although no figure was drawn."""
+
+
+class WarmUp:
+    """The background thread and how far it has come."""
+
+    def __init__(self) -> None:
+        self.first_done = threading.Event()
+        self.figure_drawn = threading.Event()
+        self.thread = threading.Thread(target=self._work, name="warm-up", daemon=True)
+        self.thread.start()
+
+    def _work(self) -> None:
+        try:
+            _import(FIRST[:1])
+            _share_the_cores()
+            _import(FIRST[1:])
+        finally:
+            self.first_done.set()
+        self.figure_drawn.wait(PATIENCE)
+        _import(LATER)
+
+
+def _import(names: Sequence[str]) -> None:
+    for name in names:
+        importlib.import_module(name)
+
+
+def _share_the_cores() -> None:
+    """Let one operator use half the cores at most.
+
+    An operator's threads wait for the slowest of them. With a thread on every core, whatever else runs (another
+    visitor, the server, a training) holds all of them up: one Grad-CAM then took 500 ms instead of 35.
+    """
+    import torch
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
+
+
+@st.cache_resource(show_spinner=False)
+def warm_up() -> WarmUp:
+    """Start the thread, once for the whole server."""
+    return WarmUp()
+
+
+def wait() -> None:
+    """Return once what the first heatmap needs is imported; says so on the page while it lasts.
+
+    Two threads never import the same package at once: the page waits instead of importing beside the thread.
+    """
+    started = warm_up()
+    if not started.first_done.is_set():
+        with st.spinner("Starting: loading the libraries (a few seconds, once)."):
+            started.first_done.wait()
+
+
+def figure_drawn() -> None:
+    """Say that a figure is on the page, so that the rest may be imported."""
+    warm_up().figure_drawn.set()

@@ -1,0 +1,157 @@
+"""Where the picture comes from: a drawn scene, a sample or uploads, which are kept while other pages are shown."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from data import cue10, images, samples
+from xai.comparison import Picture, picture_from_image
+from xai.export import find_picture
+from xai.ui import widgets
+from xai.ui.explaining import results
+
+LIMITS = images.Limits(max_bytes=25 * 2**20, max_pixels=24_000_000)
+"""Of an upload; 24 megapixels are what larger cameras deliver, and take 72 MB while they are looked at."""
+MAX_FILES, MAX_TOTAL_BYTES = 50, 200 * 2**20
+THUMBNAIL = 96
+SPLIT_HELP = (
+    "test: shape and texture of one class; conflict: shape of one class, texture of another; "
+    "shortcut: a corner tag whose colour betrays the class."
+)
+SOURCES = {"scene": "Drawn scene", "sample": "Sample photograph", "upload": "Upload"}
+UPLOADS, LEFT_OUT, VERDICTS = "kept_uploads", "left_out", "verdicts"
+FILE_TYPES = ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "gif"]
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An uploaded file as it came."""
+
+    identity: str
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the intake says of an upload: a safe name and a thumbnail `(h, w, 3)` uint8, or one sentence why not."""
+
+    name: str
+    thumbnail: np.ndarray | None
+    problem: str
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Pictures to look at: `sources` for `open_picture`, `thumbnails` where there are several, and `problems`."""
+
+    sources: tuple[str, ...]
+    names: tuple[str, ...]
+    thumbnails: tuple[np.ndarray, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def choose() -> Offer:
+    """Draw the widgets of the picture's source and say what it offers."""
+    source = widgets.one_of("Picture from", "source", list(SOURCES), "scene", SOURCES.__getitem__, st.radio)
+    return {"scene": _scene, "sample": _sample, "upload": _uploads}[source]()
+
+
+def open_picture(source: str) -> Picture:
+    """The picture of one of an offer's sources; raises `ImageError` or `ManifestError`."""
+    kind, _, identity = source.partition(":")
+    if kind == "upload":
+        return picture_from_image(_decoded(st.session_state[UPLOADS][identity]))
+    return results()(("picture", source), lambda: find_picture(source))
+
+
+def _scene() -> Offer:
+    split = widgets.one_of("Split", "split", list(cue10.SPLITS), "test", help=SPLIT_HELP)
+    last = cue10.SPLITS[split] - 1
+    index = int(widgets.number("Scene", "scene", (0, last), 3, 1, st.number_input))
+    st.button("Random scene", on_click=_random_scene, args=(last,), icon=":material/casino:")
+    return Offer((f"cue10:{split}/{index}",), (f"cue10 {split} {index}",))
+
+
+def _random_scene(last: int) -> None:
+    st.session_state["scene"] = secrets.randbelow(last + 1)
+
+
+def _sample() -> Offer:
+    found = samples.available_samples()
+    if not found:
+        return Offer(
+            (), (), problems=("No sample is on this machine: scikit-image and scikit-learn bring them.",)
+        )
+    name = widgets.one_of("Sample", "sample", list(found), next(iter(found)), lambda n: found[n].title)
+    st.caption(widgets.plain(found[name].caption))
+    return Offer((f"sample:{name}",), (name,))
+
+
+def _uploads() -> Offer:
+    words = f"PNG, JPEG, WebP, BMP, TIFF or GIF; up to {MAX_FILES} files, each up to 25 MB and 24 megapixels."
+    st.file_uploader(
+        "Pictures",
+        FILE_TYPES,
+        accept_multiple_files=True,
+        key="uploader",
+        help=words,
+        on_change=_keep_uploads,
+    )
+    kept: dict[str, Upload] = st.session_state.get(UPLOADS, {})
+    if kept and not st.session_state.get("uploader"):
+        st.button(f"Forget the uploads ({len(kept)})", on_click=_forget_uploads)
+    verdicts = {identity: _verdict(upload) for identity, upload in kept.items()}
+    good = {identity: verdict for identity, verdict in verdicts.items() if not verdict.problem}
+    problems = [verdict.problem for verdict in verdicts.values() if verdict.problem]
+    return Offer(
+        tuple(f"upload:{identity}" for identity in good),
+        tuple(verdict.name for verdict in good.values()),
+        tuple(verdict.thumbnail for verdict in good.values() if verdict.thumbnail is not None),
+        (*problems, *st.session_state.get(LEFT_OUT, ())),
+    )
+
+
+def _keep_uploads() -> None:
+    """Keep the files beside the widget, which forgets them when another page is shown; as many as a batch may hold."""
+    files, total = st.session_state["uploader"], 0
+    kept: dict[str, Upload] = {}
+    for file in files[:MAX_FILES]:
+        total += file.size
+        if total <= MAX_TOTAL_BYTES:
+            kept[file.file_id] = Upload(file.file_id, file.name, file.getvalue())
+    left = len(files) - len(kept)
+    allowed = f"{MAX_FILES} files and {MAX_TOTAL_BYTES // 2**20} MiB"
+    words = f"{left} of {len(files)} files were left out: a batch may hold {allowed}."
+    st.session_state[UPLOADS], st.session_state[LEFT_OUT] = kept, (words,) if left else ()
+
+
+def _forget_uploads() -> None:
+    st.session_state[UPLOADS], st.session_state[LEFT_OUT] = {}, ()
+
+
+def _decoded(upload: Upload) -> images.Image:
+    return results()(
+        ("upload", upload.identity), lambda: images.read_image(upload.content, upload.name, limits=LIMITS)
+    )
+
+
+def _verdict(upload: Upload) -> Verdict:
+    """Read an upload once in a session; its pixels may be forgotten afterwards and read again."""
+    known = st.session_state.setdefault(VERDICTS, {})
+    if upload.identity not in known:
+        try:
+            image = _decoded(upload)
+            known[upload.identity] = Verdict(image.name, _thumbnail(image), "")
+        except images.ImageError as error:
+            known[upload.identity] = Verdict(images.display_name(upload.name), None, str(error))
+    return known[upload.identity]
+
+
+def _thumbnail(image: images.Image) -> np.ndarray:
+    small = images.resize_pixels(image.pixels, THUMBNAIL, "pad")[0]
+    return np.ascontiguousarray((small.numpy() * 255).round().astype(np.uint8).transpose(1, 2, 0))

@@ -1,0 +1,149 @@
+"""What a comparison says in sentences and rows; no Streamlit here."""
+
+from __future__ import annotations
+
+import math
+
+from xai.attribution import METHODS
+from xai.comparison import CONDITIONS, Comparison, ModelResult
+
+VALID = 0.9
+"""Grad-CAM/HiResCAM agreement below which Grad-CAM's weights no longer stand for the gradient they average."""
+
+Row = dict[str, str]
+
+
+def lettered(done: Comparison) -> list[tuple[str, ModelResult]]:
+    """The results with the letters A and B that the figure gives them."""
+    return list(zip("AB", done.results, strict=False))
+
+
+def cautions(done: Comparison) -> list[str]:
+    """One sentence for each thing that would mislead a reader of the maps."""
+    return [*_grad_cam_validity(done), *_grids(done), *_no_evidence(done)]
+
+
+def _grad_cam_validity(done: Comparison) -> list[str]:
+    found = []
+    for letter, result in lettered(done):
+        agreement = result.gradcam_hirescam
+        if "gradcam" in done.request.methods and agreement is not None and agreement < VALID:
+            found.append(
+                f"Grad-CAM of {letter} ({result.model}) differs from HiResCAM here (agreement {agreement:.2f}): its "
+                "channel weights average the gradient over places where the network does not treat them alike, so "
+                "don't compare it with another network's Grad-CAM; use HiResCAM for both."
+            )
+    return found
+
+
+def _grids(done: Comparison) -> list[str]:
+    found = []
+    for method in done.request.methods:
+        grids = {letter: result.heatmaps[method]["clean"].tap.grid for letter, result in lettered(done)}
+        if len(set(grids.values())) > 1:
+            words = " and ".join(f"{letter}: {h} × {w}" for letter, (h, w) in grids.items())
+            found.append(
+                f"{METHODS[method].title} has maps of different grids ({words}): the finer one is averaged down "
+                "before the two are subtracted, and looks sharper only because of its grid."
+            )
+    return found
+
+
+def _no_evidence(done: Comparison) -> list[str]:
+    found = []
+    for method in done.request.methods:
+        for letter, result in lettered(done):
+            empty = [c for c in _conditions(done) if bool(result.heatmaps[method][c].no_evidence[0])]
+            if empty:
+                found.append(
+                    f"{METHODS[method].title} of {letter} ({result.model}) shows no positive evidence for "
+                    f"{result.classes[result.target]} ({' and '.join(empty)})."
+                )
+    return found
+
+
+def _conditions(done: Comparison) -> tuple[str, ...]:
+    return CONDITIONS if done.degraded else CONDITIONS[:1]
+
+
+def statements(done: Comparison) -> list[str]:
+    """How each network got the picture: resizing, degradation with its constants, PSNR and SSIM."""
+    found: dict[str, list[str]] = {}
+    for letter, result in lettered(done):
+        view = done.view(result)
+        words = f"{view.resized}."
+        if done.degraded:
+            words += f" {view.degradation}: PSNR {view.psnr:.1f} dB, SSIM {view.ssim:.3f}."
+        found.setdefault(words, []).append(letter)
+    if len(found) == 1:
+        return list(found)
+    return [f"{' and '.join(letters)}: {words}" for words, letters in found.items()]
+
+
+def top_rows(done: Comparison, result: ModelResult) -> list[Row]:
+    """Top classes with their probabilities."""
+    rows = []
+    for name, clean, degraded in result.top(5):
+        row = {"class": name, "clean": f"{clean:.3f}"}
+        rows.append({**row, "degraded": f"{degraded:.3f}"} if done.degraded else row)
+    return rows
+
+
+def verdict(done: Comparison, result: ModelResult) -> str:
+    """What the network says of the picture, clean and degraded, and whether that is right where it is known."""
+    said = " → ".join(
+        f"{result.predicted(condition)} ({float(result.probabilities[condition].max()):.0%})"
+        for condition in _conditions(done)
+    )
+    return said
+
+
+def agreement_rows(done: Comparison) -> list[Row]:
+    """How alike the maps are."""
+    return [
+        {
+            "method": METHODS[row.method].title,
+            "between": row.between,
+            "grid": f"{row.grid[0]} × {row.grid[1]}",
+            "rank correlation": _number(row.spearman),
+            "overlap of the top 20 %": _number(row.top_overlap),
+            "shift of the centre (% of width)": _number(100 * row.centre_shift, "{:.0f}"),
+        }
+        for row in done.agreements
+    ]
+
+
+def _number(value: float, form: str = "{:.2f}") -> str:
+    return form.format(value) if math.isfinite(value) else "not defined"
+
+
+def tap_rows(done: Comparison) -> list[Row]:
+    """What was tapped for each map."""
+    rows = []
+    for letter, result in lettered(done):
+        for method, maps in result.heatmaps.items():
+            heatmap = maps["clean"]
+            height, width = heatmap.tap.grid
+            settings = ", ".join(f"{key} {value}" for key, value in heatmap.settings.items()) or "none"
+            row = {
+                "network": f"{letter}: {result.model}",
+                "method": METHODS[method].title,
+                "layers": ", ".join(heatmap.tap.layers),
+                "position": heatmap.tap.position,
+                "grid": f"{height} × {width}",
+                "head": heatmap.tap.head,
+                "class": result.classes[result.target],
+                "settings": settings,
+            }
+            rows.append(row)
+    return rows
+
+
+def caption(done: Comparison) -> str:
+    """What the figure shows, for those who can't see it."""
+    parts = [f"Figure for {done.picture.name}"]
+    for letter, result in lettered(done):
+        target = result.classes[result.target]
+        parts.append(f"{letter}, {result.model}, says {verdict(done, result)}; maps explain {target}")
+    methods = ", ".join(METHODS[name].title for name in done.request.methods)
+    return ". ".join([*parts, f"Methods: {methods}."])
