@@ -6,7 +6,6 @@ import copy
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -20,6 +19,8 @@ def count_macs(network: nn.Module, input_size: int) -> int:
     One multiply and one add count as one; biases, normalisation, activations and pooling are left out, as is
     usual: ResNet-50 has 4.09 G at 224 px. Nothing is computed: shapes run through a copy on the meta device.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # imports triton where that is installed
+
     copied = copy.deepcopy(network).to("meta").eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         copied(torch.zeros(1, 3, input_size, input_size, device="meta"))

@@ -47,6 +47,21 @@ def test_ssim_agrees_with_its_formula_on_a_photograph() -> None:
     assert float(ssim(clean, other)) == pytest.approx(similarity.mean(), abs=1e-5)
 
 
+@pytest.mark.parametrize("size", [(64, 64), (5, 40), (224, 224)])
+def test_both_agree_with_scikit_image_on_a_photograph(size: tuple[int, int]) -> None:
+    from skimage.data import astronaut
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+    pixels = torch.from_numpy(astronaut()[: size[0], 100 : 100 + size[1]].copy()).permute(2, 0, 1)
+    clean = pixels.float()[None] / 255
+    other = (clean + 0.2 * torch.rand(clean.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
+    x, y = (images[0].double().numpy() for images in (clean, other))
+    window = ssim_window(*size)
+    expected = structural_similarity(x, y, win_size=window, data_range=1.0, channel_axis=0)
+    assert float(ssim(clean, other)) == pytest.approx(expected, abs=1e-6)
+    assert float(psnr(clean, other)) == pytest.approx(peak_signal_noise_ratio(x, y, data_range=1.0), abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("size", "window"), [((224, 224), 7), ((32, 6), 5), ((4, 4), 3), ((3, 9), 3), ((2, 9), 1), ((1, 1), 1)]
 )
