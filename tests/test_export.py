@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 from pypdf import PdfReader
 
@@ -148,11 +149,7 @@ def test_many_pictures_make_one_zip() -> None:
 def _overlaps(figure: Any) -> list[tuple[str, str]]:
     """Pairs of texts of a figure that lie over each other."""
     renderer = figure.canvas.get_renderer()
-    texts = [
-        t
-        for t in figure.findobj(lambda o: hasattr(o, "get_text"))
-        if t.get_visible() and t.get_text().strip()
-    ]
+    texts = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
     boxes = [(t.get_text(), t.get_window_extent(renderer)) for t in texts]
     inked = [(words, box) for words, box in boxes if box.width > 0]
     return [
@@ -176,7 +173,7 @@ def test_nothing_is_cut_off_and_no_text_covers_another(
     )
     figure.canvas.draw()
     page, renderer = figure.bbox, figure.canvas.get_renderer()
-    for text in figure.findobj(lambda o: hasattr(o, "get_text")):
+    for text in figure.findobj(Text):
         box = text.get_window_extent(renderer)
         if text.get_text().strip() and text.get_visible() and box.width > 0:
             assert box.x0 >= -1, text.get_text()

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from xai.attribution import INPUT_LAYERS, METHODS
 from xai.comparison import Agreement, Comparison, ModelResult, difference_between
 from xai.figure_parts import (
+    CLIP_SHARE,
     WIDTHS,
     Sheet,
     Style,
@@ -63,7 +64,12 @@ def _find(comparison: Comparison, method: str, between: str) -> Agreement | None
 def _tap_sentence(result: ModelResult) -> str:
     """The layers, grids and class behind a model's maps, once for methods that share them."""
     taps = {maps["clean"].tap for maps in result.heatmaps.values()}
-    places = [f"{', '.join(tap.layers)} ({tap.grid[0]}×{tap.grid[1]}, {tap.position})" for tap in taps]
+    places = [
+        "pixels"
+        if tap.layers == INPUT_LAYERS
+        else f"{', '.join(tap.layers)} ({tap.position}, {tap.grid[0]}×{tap.grid[1]})"
+        for tap in taps
+    ]
     return f"maps for {result.classes[result.target]} at {'; '.join(sorted(places))}"
 
 
@@ -82,6 +88,10 @@ def _caption(comparison: Comparison, *, taps: bool = False) -> str:
             words.append(f"{letter}: Grad-CAM/HiResCAM agreement {result.gradcam_hirescam:.2f}.")
     if any(not signed_overlay(method) for method in comparison.request.methods):
         words.append("Overlays of class activation maps show positive evidence only.")
+    if any(not METHODS[method].layered for method in comparison.request.methods):
+        words.append(
+            f"p{100 * CLIP_SHARE:g}: maps of pixels are drawn up to that percentile of their strength."
+        )
     words.append("Clean and degraded maps of a model share one scale.")
     return " ".join(words)
 
@@ -90,7 +100,7 @@ class Wide:
     """The two-column layout: a row per model, overlays beside raw maps, clean beside degraded."""
 
     left, cell, gap, bar, bar_label = 0.98, 0.94, 0.06, 0.07, 0.45
-    header, block_title, row_gap, footer = 1.55, 0.36, 0.1, 0.1
+    header, block_title, row_gap, footer = 1.55, 0.36, 0.13, 0.1
 
     def __init__(self, comparison: Comparison, style: Style) -> None:
         self.comparison, self.style = comparison, style
@@ -210,8 +220,8 @@ class Narrow:
     def __init__(self, comparison: Comparison, style: Style) -> None:
         self.comparison, self.style = comparison, style
         self.letters = _letters(comparison)
-        self.caption = wrapped(_caption(comparison, taps=True), 78)
-        self.caption_height = 0.11 * (self.caption.count("\n") + 1) + 0.1
+        self.caption = wrapped(_caption(comparison, taps=True), 70)
+        self.caption_height = 0.105 * (self.caption.count("\n") + 1) + 0.1
         rows = len(self.letters) + (len(self.letters) == 2)
         self.block = 0.34 + rows * (self.cell + 0.3)
         height = 1.25 + len(comparison.request.methods) * self.block + self.caption_height
@@ -241,14 +251,13 @@ class Narrow:
                 outline(axes, self.comparison.picture.mask, view.size)
             axes.set_title(condition)
         words = "\n".join(self._prediction(letter, result) for letter, result in self.letters)
-        self.sheet.text(self.left + 2 * (self.cell + self.gap), 0.18, words, fontsize=5.5, linespacing=1.25)
+        self.sheet.text(self.left + 2 * (self.cell + self.gap), 0.18, words, fontsize=5, linespacing=1.2)
 
     def _prediction(self, letter: str, result: ModelResult) -> str:
-        lines = [f"{letter}: {wrapped(result.model, 20)}"]
+        lines = [f"{letter}: {wrapped(result.model, 22)}"]
         for condition in ("clean", "degraded") if self.comparison.degraded else ("clean",):
             share = float(result.probabilities[condition].max())
-            lines.append(f"{condition}: {short(result.predicted(condition), 16)}")
-            lines[-1] += f" {share:.2f}"
+            lines += [f"  {condition} {share:.2f}:", f"  {short(result.predicted(condition), 22)}"]
         return "\n".join(lines)
 
     def _draw_block(self, method: str, y: float) -> None:

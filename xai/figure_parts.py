@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from xai.attribution import METHODS, Heatmap
@@ -139,7 +140,7 @@ def share(values: Tensor) -> float:
 def evidence_words(maps: dict[str, Heatmap], method: str) -> str:
     """What the colour bar of a method's maps shows."""
     if share(maps["clean"].values) < 1:
-        return f"evidence, clipped at p{100 * CLIP_SHARE:g}"
+        return f"evidence (to p{100 * CLIP_SHARE:g})"
     return "evidence (signed)" if is_signed(method) else "positive evidence"
 
 
@@ -193,8 +194,9 @@ def colour_bar(sheet: Sheet, drawn: Any, box: tuple[float, float, float, float],
     bar = sheet.figure.colorbar(drawn, cax=sheet.axes(*box))
     bar.set_label(words, fontsize=5.5, labelpad=2)
     bar.ax.tick_params(labelsize=5.5, pad=1)
-    bar.ax.locator_params(nbins=4)
-    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:.2g}".replace("-", "−"))
+    low, high = drawn.get_clim()
+    ticks = [tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
+    bar.set_ticks(ticks, labels=[f"{tick:.3g}".replace("-", "−") for tick in ticks])
     bar.outline.set_linewidth(0.4)  # type: ignore[operator]
 
 
