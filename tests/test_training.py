@@ -1,0 +1,434 @@
+"""Training: the schedule by hand, the augmentation against a reference, learning, and resuming after a kill."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from data import cue10
+from data.catalogue import load_dataset
+from models import files, registry, training, zoo
+from models.cards import read_card
+from models.complexity import count_macs, count_parameters
+from models.training import LabelledImages, Recipe, Run, augment, learning_rate
+from xai import training as workbench_training
+
+CPU = torch.device("cpu")
+SHORT = Recipe(epochs=3, batch_size=16, learning_rate=0.02, padding=2, average_epochs=0.5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Networks this small spend more time on waiting for a second thread than on computing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def striped(count: int, seed: int) -> LabelledImages:
+    """Noisy pictures of two classes: bright on the left, or bright at the top."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 2
+    images = torch.rand(count, 3, 16, 16, generator=generator) * 100
+    images[labels == 0, :, :, :8] += 120
+    images[labels == 1, :, :8, :] += 120
+    return LabelledImages(images.to(torch.uint8), labels)
+
+
+def fresh(kind: str = "tiny", width: int = 8) -> nn.Module:
+    """A network with the same weights each time: a few layers of every kind that has a state, or AlexNet."""
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        if kind != "tiny":
+            return registry.build(kind, 2, hidden=width)
+        first = (nn.Conv2d(3, width, 3, 2, 1), nn.BatchNorm2d(width), nn.ReLU(), nn.Dropout(0.3))
+        return nn.Sequential(*first, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * width, 2))
+
+
+def run_training(folder: Path, network: nn.Module, recipe: Recipe = SHORT, **options: Any) -> Run:
+    """Train on 48 pictures on the CPU."""
+    data, validation = options.pop("data", striped(48, 0)), striped(20, 1)
+    return training.train(
+        network, data, validation, recipe, seed=options.pop("seed", 3), device=CPU, folder=folder, **options
+    )
+
+
+# Schedule
+
+
+def test_one_cycle_by_hand() -> None:
+    """A fifth of the run rises from 4 % to the peak; half-way down the cosine it is half the peak."""
+    recipe = Recipe(learning_rate=0.5, warmup_share=0.2)
+    expected = {0.0: 0.02, 0.1: 0.26, 0.2: 0.5, 0.6: 0.25, 1.0: 0.0}
+    assert [learning_rate(recipe, at) for at in expected] == pytest.approx(list(expected.values()), abs=1e-12)
+
+
+def test_cosine_by_hand() -> None:
+    recipe = Recipe(optimizer="adamw", learning_rate=0.001, warmup_share=0.2)
+    expected = {0.0: 0.001, 1 / 3: 0.00075, 0.5: 0.0005, 1.0: 0.0}
+    assert [learning_rate(recipe, at) for at in expected] == pytest.approx(list(expected.values()), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"optimizer": "lion"}, "optimizer is 'lion'; allowed are 'sgd' and 'adamw'."),
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"batch_size": 1}, "batch_size at least 2"),
+        ({"padding": -1}, "must not be negative"),
+        ({"warmup_share": 1.0}, "warmup_share in"),
+    ],
+)
+def test_impossible_recipes_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Recipe(**change)
+
+
+# Augmentation
+
+
+def test_without_shift_and_flip_nothing_changes() -> None:
+    images = torch.randint(
+        0, 256, (4, 3, 7, 9), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    result = augment(images, Recipe(padding=0, flip=False), torch.Generator().manual_seed(1))
+    assert result.dtype is torch.float32
+    assert torch.equal(result, images.float() / 255)
+
+
+def crops(image: Tensor, padding: int) -> list[Tensor]:
+    """All crops of the reflected image, then all their mirror images."""
+    _, height, width = image.shape
+    padded = F.pad(image[None].float() / 255, [padding] * 4, mode="reflect")[0]
+    span = range(2 * padding + 1)
+    plain = [padded[:, i : i + height, j : j + width] for i in span for j in span]
+    return plain + [crop.flip(2) for crop in plain]
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_every_result_is_a_reflected_crop_and_all_occur(flip: bool) -> None:
+    generator = torch.Generator().manual_seed(2)
+    image = torch.randint(0, 256, (3, 6, 8), dtype=torch.uint8, generator=generator)
+    allowed = crops(image, padding=2)
+    found = augment(
+        image.expand(600, 3, 6, 8), Recipe(padding=2, flip=flip), torch.Generator().manual_seed(3)
+    )
+    used = {next(k for k, crop in enumerate(allowed) if torch.equal(crop, row)) for row in found}
+    assert used == set(range(50 if flip else 25))
+
+
+def test_mirrored_share_is_a_half() -> None:
+    image = torch.arange(8, dtype=torch.uint8).expand(4000, 3, 4, 8)
+    found = augment(image, Recipe(padding=0), torch.Generator().manual_seed(4))
+    share = float((found[:, 0, 0, 0] > 0).float().mean())
+    assert abs(share - 0.5) < 4 * 0.5 / math.sqrt(4000)
+
+
+def test_augmentation_follows_its_generator_alone() -> None:
+    images = torch.randint(0, 256, (8, 3, 8, 8), dtype=torch.uint8)
+    first = augment(images, Recipe(), torch.Generator().manual_seed(9))
+    torch.rand(5)
+    assert torch.equal(augment(images, Recipe(), torch.Generator().manual_seed(9)), first)
+    assert not torch.equal(augment(images, Recipe(), torch.Generator().manual_seed(10)), first)
+
+
+# Learning
+
+
+def test_a_small_network_learns(tmp_path: Path) -> None:
+    recipe = replace(SHORT, epochs=8, flip=False)
+    run = run_training(tmp_path, fresh(), recipe)
+    assert run.curve[-1].train_loss < 0.7 * run.curve[0].train_loss
+    assert run.curve[-1].validation_accuracy >= 0.9
+    assert [row.epoch for row in run.curve] == list(range(8))
+    stored = json.loads((tmp_path / training.CURVE_FILE).read_text())
+    assert [row["train_loss"] for row in stored] == [row.train_loss for row in run.curve]
+
+
+def test_evaluation_by_hand() -> None:
+    """Logits are the red mean and the green mean: one of three pictures is mistaken."""
+
+    class Means(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images.mean((2, 3))[:, :2]
+
+    images = torch.zeros(3, 3, 2, 2, dtype=torch.uint8)
+    images[0, 0], images[1, 1], images[2, 1] = 255, 255, 255
+    loss, accuracy = training.evaluate(Means(), LabelledImages(images, torch.tensor([0, 1, 0])), CPU)
+    assert accuracy == pytest.approx(2 / 3)
+    right, wrong = math.log(1 + math.exp(-1)), math.log(1 + math.exp(1))
+    assert loss == pytest.approx((2 * right + wrong) / 3, abs=1e-6)
+
+
+def test_evaluation_leaves_the_mode_as_it_was() -> None:
+    network = fresh().train()
+    training.evaluate(network, striped(4, 0), CPU)
+    assert network.training
+
+
+def test_average_starts_as_a_copy_and_follows_the_formula() -> None:
+    """After the first copy each step moves the average by (1 - decay) towards the weights; here decay = 0.75."""
+    linear, norm = nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1)
+    network = nn.Sequential(linear, norm)
+    run = training.start(network, Recipe(batch_size=8, average_epochs=1), samples=32, device=CPU)
+    seen = []
+    for value in (1.0, 2.0, 4.0):
+        nn.init.constant_(linear.weight, value)
+        run.average.update_parameters(network)
+        seen.append(run.average.module.state_dict()["0.weight"].item())
+    assert seen == pytest.approx([1.0, 1.25, 1.9375])
+    assert run.average.module.state_dict()["1.num_batches_tracked"].dtype is torch.int64
+
+
+def test_only_matrices_and_filters_decay() -> None:
+    network = fresh()
+    run = training.start(network, SHORT, samples=48, device=CPU)
+    decayed, free = run.optimizer.param_groups
+    assert {p.ndim for p in free["params"]} == {1}
+    assert {p.ndim for p in decayed["params"]} == {2, 4}
+    assert (decayed["weight_decay"], free["weight_decay"]) == (SHORT.weight_decay, 0.0)
+    assert len(decayed["params"]) + len(free["params"]) == len(list(network.parameters()))
+
+
+def test_training_leaves_the_global_generator_alone(tmp_path: Path) -> None:
+    network = fresh()
+    state = torch.get_rng_state()
+    run_training(tmp_path, network, replace(SHORT, epochs=1))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_fewer_images_than_a_batch_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"there are 48 images, fewer than one batch of 64\."):
+        run_training(tmp_path, fresh(), replace(SHORT, batch_size=64))
+
+
+# Resuming
+
+
+class _Killed(Exception):
+    """Stands for whatever ends a process."""
+
+
+def assert_same_weights(first: Run, second: Run) -> None:
+    """Network, average and their buffers are equal to the bit."""
+    for ours, theirs in ((first.network, second.network), (first.average, second.average)):
+        expected, found = ours.state_dict(), theirs.state_dict()
+        assert [name for name, tensor in expected.items() if not torch.equal(found[name], tensor)] == []
+
+
+@pytest.mark.parametrize(("kind", "optimizer"), [("tiny", "sgd"), ("tiny", "adamw"), ("alexnet", "sgd")])
+def test_interrupted_training_ends_with_the_same_weights(kind: str, optimizer: str, tmp_path: Path) -> None:
+    recipe = replace(SHORT, optimizer=optimizer, learning_rate=0.02 if optimizer == "sgd" else 0.002)
+
+    def stop(run: Run) -> None:
+        if run.epoch == 1:
+            raise _Killed
+
+    straight = run_training(tmp_path / "straight", fresh(kind), recipe)
+    with pytest.raises(_Killed):
+        run_training(tmp_path / "cut", fresh(kind), recipe, on_epoch=stop)
+    torch.manual_seed(99)  # what the process drew in between must not matter
+    resumed = run_training(tmp_path / "cut", fresh(kind), recipe)
+    assert_same_weights(straight, resumed)
+    assert [replace(row, seconds=0) for row in resumed.curve] == [
+        replace(r, seconds=0) for r in straight.curve
+    ]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from tests.test_training import SMALL_BATCHES, fresh, run_training
+
+def kill(epoch, step, steps, loss, accuracy):
+    if epoch == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+torch.set_num_threads(1)
+run_training(Path(sys.argv[1]), fresh(), SMALL_BATCHES, report=kill)
+"""
+SMALL_BATCHES = replace(SHORT, batch_size=4)
+"""Twelve batches per epoch; progress is reported after the tenth."""
+
+
+def test_a_process_killed_in_the_middle_of_an_epoch_goes_on(tmp_path: Path) -> None:
+    root = Path(__file__).parent.parent
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "cut")]
+    done = subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert len(json.loads((tmp_path / "cut" / training.CURVE_FILE).read_text())) == 1
+    resumed = run_training(tmp_path / "cut", fresh(), SMALL_BATCHES)
+    assert_same_weights(run_training(tmp_path / "straight", fresh(), SMALL_BATCHES), resumed)
+
+
+def test_finished_training_is_not_repeated(tmp_path: Path) -> None:
+    first = run_training(tmp_path, fresh(), replace(SHORT, epochs=1))
+    steps: list[int] = []
+    again = run_training(
+        tmp_path, fresh(), replace(SHORT, epochs=1), report=lambda *numbers: steps.append(numbers[1])
+    )
+    assert steps == []
+    assert again.curve == first.curve
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"recipe": replace(SHORT, epochs=1, learning_rate=0.01)},
+        {"recipe": replace(SHORT, epochs=2)},
+        {"seed": 4},
+        {"data": striped(64, 0)},
+        {"network": {"kind": "alexnet"}},
+        {"network": {"width": 16}},
+    ],
+)
+def test_another_training_in_the_folder_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    """A short trial, say, must not be taken for the whole training."""
+    recipe = replace(SHORT, epochs=1)
+    run_training(tmp_path, fresh(), recipe)
+    before = files.sha256(tmp_path / training.STATE_FILE)
+    network = fresh(**change.get("network", {}))
+    change = {key: value for key, value in change.items() if key != "network"}
+    with pytest.raises(ValueError, match=r"holds a training .*; choose another folder\.$"):
+        run_training(tmp_path, network, **{"recipe": recipe, **change})
+    assert files.sha256(tmp_path / training.STATE_FILE) == before
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_damaged_state_is_refused(share: float, tmp_path: Path) -> None:
+    run_training(tmp_path, fresh(), replace(SHORT, epochs=1))
+    path = tmp_path / training.STATE_FILE
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(ValueError, match=r"is damaged; delete it to start again\.$"):
+        run_training(tmp_path, fresh(), replace(SHORT, epochs=1))
+
+
+def test_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    def half(path: Path) -> None:
+        path.write_bytes(b"half")
+        assert (tmp_path / "state.pt").read_bytes() == b"whole"
+        raise _Killed
+
+    files.write_text(tmp_path / "state.pt", "whole")
+    with pytest.raises(_Killed):
+        files.write_by_rename(tmp_path / "state.pt", half)
+    assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("state.pt", b"whole")]
+
+
+@pytest.mark.parametrize("file", [training.STATE_FILE, training.CURVE_FILE])
+def test_state_and_curve_are_replaced_whole(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every name that appears in the folder is final: it got there by a rename."""
+    renamed: list[str] = []
+    replace_file = os.replace
+
+    def note(source: str, target: Path) -> None:
+        renamed.append(Path(target).name)
+        assert Path(source).parent == tmp_path
+        replace_file(source, target)
+
+    monkeypatch.setattr(os, "replace", note)
+    run_training(tmp_path, fresh(), replace(SHORT, epochs=2))
+    assert renamed.count(file) == 2
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [training.CURVE_FILE, training.STATE_FILE]
+
+
+# The whole of it on cue10
+
+
+@pytest.fixture
+def small_cue10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cue10 of some hundred scenes, cached in the test's own folder."""
+    monkeypatch.setenv("XAI_CACHE", str(tmp_path / "cache"))
+    for split in cue10.SPLITS:
+        monkeypatch.setitem(cue10.SPLITS, split, 100)
+
+
+@pytest.mark.usefixtures("small_cue10")
+def test_training_on_cue10_writes_a_measured_checkpoint(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=1, batch_size=32)
+    options = {"width": 8}
+    arguments: dict[str, Any] = {"seed": 2, "recipe": recipe, "options": options, "limit": 64}
+    card = workbench_training.train("resnet18", "cue10", tmp_path, **arguments)
+    assert card.name == "resnet18-w8-cue10-s2"
+    folder = tmp_path / card.name
+    assert read_card(folder / f"{card.name}.json") == card
+    assert len(workbench_training.read_curve(folder)) == card.epochs == 1
+    assert (card.device, card.input_size, card.classes) == ("cpu", 64, cue10.CLASSES)
+    assert card.note == "A trial on at most 64 images of each split."
+    model = zoo.load_checkpoint(folder / f"{card.name}.safetensors", card)
+    for split in ("validation", "test"):
+        data = load_dataset("cue10", split).take(torch.linspace(0, 99, 64).long())
+        right = model.predict(data.float_images()).argmax(1) == data.labels
+        assert card.accuracy[split] == pytest.approx(float(right.float().mean()), abs=1e-4)
+        assert card.accuracy_before_quantization[split] is not None
+    assert card.accuracy["validation_lossless"] is None
+    assert (card.parameters, card.macs) == (count_parameters(model.network), count_macs(model.network, 64))
+    assert workbench_training.train("resnet18", "cue10", tmp_path, **arguments) == card
+    with pytest.raises(ValueError, match="number of images; choose another folder"):
+        workbench_training.train("resnet18", "cue10", tmp_path, **{**arguments, "limit": None})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("alexnet_224", "cifar10-jpeg"),
+            "alexnet_224 needs images of 63 px or more, but cifar10-jpeg has 32 px.",
+        ),
+        (("vgg", "cue10"), "there is no architecture 'vgg'; allowed are "),
+        (("resnet18", "mnist"), "there is no dataset 'mnist'; allowed are "),
+    ],
+)
+def test_impossible_trainings_are_refused_at_once(
+    arguments: tuple[str, str], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError) as caught:
+        workbench_training.train(*arguments, tmp_path)
+    assert message in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"limit": 0}, "limit is 0; it must be at least 1."),
+        ({"device": "tpu"}, "device is 'tpu'; allowed are 'cpu' and 'cuda'."),
+    ],
+)
+def test_impossible_options_are_refused(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError) as caught:
+        workbench_training.train("resnet18", "cue10", tmp_path, **options)
+    assert str(caught.value) == message
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_missing_gpu_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="PyTorch finds no GPU here"):
+        workbench_training.train("resnet18", "cue10", tmp_path, device="cuda")
+
+
+def test_pictures_of_the_users_own_folder_are_not_mirrored() -> None:
+    """Writing or road signs may be among them."""
+    assert not workbench_training.default_recipe("resnet18", "folder:/tmp/signs").flip
+    assert workbench_training.default_recipe("resnet18", "cue10").flip
+
+
+def test_lossless_validation_belongs_to_the_jpeg_set_alone() -> None:
+    for name in ("cue10", "cifar10", "cifar100"):
+        assert workbench_training._lossless(name) is None
