@@ -4,7 +4,11 @@ import streamlit as st
 
 from xai.ui import loading
 
-st.set_page_config("XAI workbench", ":material/visibility:", layout="wide")
+# Less than Streamlit's own empty space above a page, so that the figure and its slider are seen together.
+ROOM_AT_THE_TOP = "<style>[data-testid='stMainBlockContainer'] {padding-top: 2.5rem}</style>"
+
+st.set_page_config("XAI workbench", ":material/visibility:", layout="wide", initial_sidebar_state=340)
+st.html(ROOM_AT_THE_TOP)
 loading.warm_up()
 st.navigation(
     [

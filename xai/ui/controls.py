@@ -41,6 +41,13 @@ RESIZE_WORDS = {
 }
 
 
+WIDTH_WORDS = {
+    name: f"{name.replace('two-column', 'two columns').replace('-', ' ')}, {inches:g} in"
+    for name, inches in figures.WIDTHS.items()
+}
+SIGNED_WORDS = {"PuOr_r": "purple to orange", "RdBu_r": "blue to red", "BrBG_r": "teal to brown"}
+
+
 @dataclass(frozen=True)
 class Networks:
     """The networks to compare, one or two."""
@@ -70,36 +77,45 @@ def _network_words(name: str) -> str:
     return f"{name} (download)" if name in zoo.IMAGENET else name or "none"
 
 
-def request(chosen: Networks, picture: Picture) -> Request:
-    """Choose methods, target, layers and degradation."""
+@dataclass(frozen=True)
+class Degrading:
+    """How the picture is degraded; the fields are those of a request."""
+
+    degradation: str
+    scale: str
+    severity: float
+    seed: int
+
+
+def explanation(chosen: Networks, picture: Picture, degrading: Degrading) -> Request:
+    """Choose methods, class, layers and resizing; with the degradation they make the request."""
     methods = _methods()
     target = _target(chosen, picture)
     layers = {model.name: _layers(letter, model) for letter, model in zip("ab", chosen.models, strict=False)}
-    degradation, scale, severity, seed = _degradation(chosen.size)
     return Request(
         models=tuple(model.name for model in chosen.models),
         methods=methods,
         target=target,
         layers={name: taps for name, taps in layers.items() if taps},
-        degradation=degradation,
-        severity=severity,
-        scale="" if scale == AUTOMATIC else scale,
+        degradation=degrading.degradation,
+        severity=degrading.severity,
+        scale=degrading.scale,
         resize=_resize(),
-        seed=seed,
+        seed=degrading.seed,
     )
 
 
 def _methods() -> tuple[str, ...]:
     ordered = sorted(METHODS, key=lambda name: FAMILIES.index(METHODS[name].family))
-    words = {name: f"{METHODS[name].title} ({METHODS[name].family})" for name in ordered}
+    words = {name: f"{METHODS[name].title} · {METHODS[name].family}" for name in ordered}
     help_words = "Gradient methods answer at once; perturbation methods run the network hundreds of times."
     return widgets.some_of("Methods", "methods", ordered, ("gradcam",), words.__getitem__, help=help_words)
 
 
 def _target(chosen: Networks, picture: Picture) -> str:
-    words = {"predicted": "predicted class (of each network)"}
+    words = {"predicted": "predicted class"}
     if picture.label is not None:
-        words["true"] = f"true class ({picture.label})"
+        words["true"] = f"true class: {picture.label}"
     options = [*words, *chosen.common_classes()]
     return widgets.one_of(
         "Class to explain", "target", options, "predicted", lambda name: words.get(name, name)
@@ -115,25 +131,31 @@ def _layers(letter: str, model: Model) -> tuple[str, ...]:
     return widgets.some_of(label, key, list(grids), default, words.__getitem__, model.name, help=help_words)
 
 
-def _degradation(size: int) -> tuple[str, str, float, int]:
-    """Name, scale, severity and seed."""
+def degrading(size: int) -> Degrading:
+    """Choose a degradation for a network of that input size in pixels, and how severe it is."""
+    columns = st.columns([3, 5, 3, 2])
     fitting = degradations.default_scale(size, size)
-    words = {
-        AUTOMATIC: f"what fits the network's input ({degradations.SCALES[fitting]})",
-        **degradations.SCALES,
-    }
-    scale = widgets.one_of("Scale of severity", "scale", list(words), AUTOMATIC, words.__getitem__)
+    words = {AUTOMATIC: f"fits the input ({degradations.SCALES[fitting]})", **degradations.SCALES}
+    with columns[2]:
+        scale = widgets.one_of("Scale of severity", "scale", list(words), AUTOMATIC, words.__getitem__)
     resolved = fitting if scale == AUTOMATIC else scale
     names = ("none", *degradations.degradations_in(resolved))
-    name = widgets.one_of("Degradation", "degradation", names, "gaussian_noise", _degradation_words)
+    with columns[0]:
+        name = widgets.one_of("Degradation", "degradation", names, "gaussian_noise", _degradation_words)
+    scale = "" if scale == AUTOMATIC else scale
     if name == "none":
-        return name, scale, 0.0, 0
-    levels = degradations.severity_levels(name, resolved)
+        return Degrading(name, scale, 0.0, 0)
+    with columns[1]:
+        severity = _severity(degradations.severity_levels(name, resolved))
+    with columns[3]:
+        seed = int(widgets.number("Seed", "seed", (0, 2**31 - 1), 0, 1, st.number_input))
+    return Degrading(name, scale, severity, seed)
+
+
+def _severity(levels: tuple[str, ...]) -> float:
     help_words = f"0 is the clean picture; whole numbers are {', '.join(levels)}."
     middle = (len(levels) + 1) / 2
-    severity = widgets.number("Severity", "severity", (0.0, len(levels)), middle, STEP, help=help_words)
-    seed = widgets.number("Seed of the noise", "seed", (0, 2**31 - 1), 0, 1, st.number_input)
-    return name, scale, severity, int(seed)
+    return widgets.number("Severity", "severity", (0.0, len(levels)), middle, STEP, help=help_words)
 
 
 def _degradation_words(name: str) -> str:
@@ -150,18 +172,18 @@ def _resize() -> str:
 def style() -> Style:
     """Choose how the figure looks."""
     usual = Style()
-    width = widgets.one_of("Width of the figure", "width", list(figures.WIDTHS), usual.width, _width_words)
+    width = widgets.one_of(
+        "Width of the figure", "width", list(figures.WIDTHS), usual.width, WIDTH_WORDS.__getitem__
+    )
     opacity = widgets.number("Opacity of the heatmap", "opacity", (0.0, 1.0), usual.opacity, 0.05)
     colours = widgets.one_of(
         "Colours of evidence", "colours", figures.SEQUENTIAL, usual.colours, _colour_words
     )
-    diverging = widgets.one_of("Colours of signed maps", "diverging", figures.DIVERGING, usual.diverging)
+    diverging = widgets.one_of(
+        "Colours of signed maps", "diverging", figures.DIVERGING, usual.diverging, SIGNED_WORDS.__getitem__
+    )
     mask = widgets.switch("Outline the object where it is known", "mask", usual.show_mask)
     return Style(width, opacity, colours, diverging, mask)
-
-
-def _width_words(name: str) -> str:
-    return f"{name.replace('-', ' ')}, {figures.WIDTHS[name]:g} in"
 
 
 def _colour_words(name: str) -> str:

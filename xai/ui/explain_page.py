@@ -26,8 +26,10 @@ def _draw() -> None:
     with st.sidebar:
         st.subheader("Networks")
         chosen = controls.networks()
+    degrading = controls.degrading(chosen.size)
+    with st.sidebar:
         st.subheader("Explanation")
-        request = controls.request(chosen, picture)
+        request = controls.explanation(chosen, picture, degrading)
         st.subheader("Figure")
         style = controls.style()
     _say_what_was_ignored()
@@ -35,6 +37,7 @@ def _draw() -> None:
     done = explaining.compared(request, picture)
     showing.summary(done)
     showing.figure(done, style)
+    showing.notes(done)
     _take_home(offer, request, done, style)
     showing.tables(done)
     faithfulness_view.draw(done)

@@ -43,16 +43,23 @@ def pick(offer: Offer) -> str | None:
 
 def summary(done: Comparison) -> None:
     """What was done to the picture, what the networks say, and what to be careful about."""
-    for note in done.picture.notes:
-        st.caption(widgets.plain(f"{done.picture.name}: {note}."))
-    for statement in words.statements(done):
-        st.caption(widgets.plain(statement))
-    for letter, result in words.lettered(done):
-        st.markdown(
-            f"**{letter}: {widgets.plain(result.model)}** says {widgets.plain(words.verdict(done, result))}"
-        )
-    for caution in words.cautions(done):
-        st.warning(widgets.plain(caution), icon=":material/warning:")
+    steps = [f"{note[:1].upper()}{note[1:]}." for note in done.picture.notes] + words.statements(done)
+    st.caption(widgets.plain(f"{done.picture.name}: {' '.join(steps)}"))
+    said = [
+        (f"{letter}: {result.model}", words.verdict(done, result)) for letter, result in words.lettered(done)
+    ]
+    st.markdown(
+        "  \n".join(f"**{widgets.plain(name)}** says {widgets.plain(verdict)}" for name, verdict in said)
+    )
+    cautions = words.cautions(done)
+    if cautions:
+        st.warning(widgets.plain(" ".join(cautions)), icon=":material/warning:")
+
+
+def notes(done: Comparison) -> None:
+    """What a reader of the figure should know besides."""
+    for note in words.notes(done):
+        st.caption(widgets.plain(note))
 
 
 def figure(done: Comparison, style: Style) -> None:

@@ -19,21 +19,29 @@ def lettered(done: Comparison) -> list[tuple[str, ModelResult]]:
 
 
 def cautions(done: Comparison) -> list[str]:
-    """One sentence for each thing that would mislead a reader of the maps."""
-    return [*_grad_cam_validity(done), *_grids(done), *_no_evidence(done)]
+    """One sentence for each thing that makes a map say something else than what it seems to say."""
+    return [*_grad_cam_validity(done), *_no_evidence(done)]
+
+
+def notes(done: Comparison) -> list[str]:
+    """One sentence for each thing that a reader of the figure should know besides."""
+    return _grids(done)
 
 
 def _grad_cam_validity(done: Comparison) -> list[str]:
-    found = []
-    for letter, result in lettered(done):
-        agreement = result.gradcam_hirescam
-        if "gradcam" in done.request.methods and agreement is not None and agreement < VALID:
-            found.append(
-                f"Grad-CAM of {letter} ({result.model}) differs from HiResCAM here (agreement {agreement:.2f}): its "
-                "channel weights average the gradient over places where the network does not treat them alike, so "
-                "don't compare it with another network's Grad-CAM; use HiResCAM for both."
-            )
-    return found
+    found = [(letter, result) for letter, result in lettered(done) if _differs(done, result)]
+    if not found:
+        return []
+    names = " and ".join(f"{letter} ({r.model}, agreement {r.gradcam_hirescam:.2f})" for letter, r in found)
+    return [
+        f"Grad-CAM of {names} differs from HiResCAM here: its channel weights average the gradient over places that "
+        "the network does not treat alike. Don't compare it with another network's Grad-CAM; use HiResCAM for both."
+    ]
+
+
+def _differs(done: Comparison, result: ModelResult) -> bool:
+    agreement = result.gradcam_hirescam
+    return "gradcam" in done.request.methods and agreement is not None and agreement < VALID
 
 
 def _grids(done: Comparison) -> list[str]:
@@ -90,12 +98,12 @@ def top_rows(done: Comparison, result: ModelResult) -> list[Row]:
 
 
 def verdict(done: Comparison, result: ModelResult) -> str:
-    """What the network says of the picture, clean and degraded, and whether that is right where it is known."""
-    said = " → ".join(
+    """What the network says of the picture, clean and degraded."""
+    said = [
         f"{result.predicted(condition)} ({float(result.probabilities[condition].max()):.0%})"
         for condition in _conditions(done)
-    )
-    return said
+    ]
+    return said[0] if len(said) == 1 else f"{said[0]}; degraded: {said[1]}"
 
 
 def agreement_rows(done: Comparison) -> list[Row]:

@@ -12,12 +12,12 @@ the picture changes.
 method; it does not show what the network "sees". Maps of one network, clean and degraded, share one scale. Maps of
 two networks are divided by their largest clean value before they are subtracted.
 
-**When not to trust Grad-CAM.** Its weights average the gradient over the map. Behind average pooling and one linear
-layer (ResNet) that is exact; behind fully connected layers (AlexNet) it is not. The page says how far Grad-CAM and
-HiResCAM agree, and warns when they don't.
+**When not to trust Grad-CAM.** Its weights average the gradient over the map. At the last stage before average
+pooling and one linear layer (ResNet) that is exact; at earlier layers, and before fully connected layers (AlexNet),
+it is not. The page says how far Grad-CAM and HiResCAM agree, and warns when they don't.
 
 **Severity.** Degradations follow CIFAR-10-C for small inputs and ImageNet-C for large ones, or the grid of a paper on
-low-quality pictures; the constants in force stand under the title. Frost and spatter are not implemented.
+low-quality pictures; the constants in force stand above the figure. Frost and spatter are not implemented.
 
 **Your pictures** stay on this machine, in the memory of this session alone. A link to the page carries the
 choices, never an upload.
