@@ -172,8 +172,9 @@ def _fetch_torchvision(name: str, progress: Progress | None) -> None:
         _torchvision_folder().mkdir(parents=True, exist_ok=True)
         kind(str(_torchvision_folder()), download=True)
     except (OSError, RuntimeError, HTTPException) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DatasetError(
-            f"{name} could not be downloaded: is there an internet connection? ({error})"
+            f"{name} could not be downloaded ({reason}); it needs an internet connection."
         ) from error
 
 
