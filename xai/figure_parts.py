@@ -44,6 +44,7 @@ RC: dict[Any, Any] = {
     "ytick.major.size": 2,
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
+    "text.parse_math": False,  # names are shown as they are, dollar signs too
     "svg.hashsalt": "xai",
 }
 

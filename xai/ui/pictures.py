@@ -24,7 +24,6 @@ SPLIT_HELP = (
 )
 SOURCES = {"scene": "Drawn scene", "sample": "Sample photograph", "upload": "Upload"}
 UPLOADS, LEFT_OUT, VERDICTS = "kept_uploads", "left_out", "verdicts"
-FILE_TYPES = ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "gif"]
 
 
 @dataclass(frozen=True)
@@ -94,13 +93,9 @@ def _sample() -> Offer:
 
 def _uploads() -> Offer:
     words = f"PNG, JPEG, WebP, BMP, TIFF or GIF; up to {MAX_FILES} files, each up to 25 MB and 24 megapixels."
+    # no list of endings: the intake looks at the content, and says in one sentence what is wrong with a file
     st.file_uploader(
-        "Pictures",
-        FILE_TYPES,
-        accept_multiple_files=True,
-        key="uploader",
-        help=words,
-        on_change=_keep_uploads,
+        "Pictures", None, accept_multiple_files=True, key="uploader", help=words, on_change=_keep_uploads
     )
     kept: dict[str, Upload] = st.session_state.get(UPLOADS, {})
     if kept and not st.session_state.get("uploader"):

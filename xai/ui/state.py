@@ -72,7 +72,8 @@ def write_link(keys: Sequence[str]) -> None:
 def ignored() -> list[str]:
     """Labels of what the link asked for and is not offered, and how much of it was not understood; said once."""
     unread, labels = st.session_state[UNREAD], st.session_state[IGNORED]
-    found = [*labels, f"{len(unread)} unknown entries"] if unread else list(labels)
+    unknown = [f"{len(unread)} unknown {'entry' if len(unread) == 1 else 'entries'}"] if unread else []
+    found = [*labels, *unknown]
     unread.clear()
     labels.clear()
     return found
