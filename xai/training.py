@@ -18,6 +18,8 @@ from models.training import LabelledImages, Recipe, Run
 
 Progress = Callable[[int, int, str], None]
 
+_SPLITS = ("train", "validation", "test")
+
 
 def default_recipe(architecture: str, dataset_name: str) -> Recipe:
     """A short recipe that suits the architecture; chosen on validation images."""
@@ -68,23 +70,17 @@ def train(
     """
     options, recipe = options or {}, recipe or default_recipe(architecture, dataset_name)
     where = _check(architecture, dataset_name, device, limit)
-    splits = {
-        split: _split(dataset_name, split, limit, progress) for split in ("train", "validation", "test")
-    }
-    classes, size = splits["train"].classes, splits["train"].images.shape[-1]
-    network = _initial_network(architecture, len(classes), seed, options)
-    name = checkpoint_name(architecture, dataset_name, seed, options)
-    card = Card(
-        name, architecture, dataset_name, classes, size, seed, _device_name(where), asdict(recipe), options
+    splits = {split: _split(dataset_name, split, limit, progress) for split in _SPLITS}
+    card = replace(
+        _first_card(architecture, splits["train"], seed, where, recipe, options), note=_note(limit)
     )
-    card = replace(card, note="" if limit is None else f"A trial on at most {limit} images of each split.")
-    folder = folder / name
+    folder = folder / card.name
 
     def on_epoch(run: Run) -> None:
         _write(run, card, folder)
 
     run = training.train(
-        network,
+        _initial_network(architecture, len(card.classes), seed, options),
         _labelled(splits["train"]),
         _labelled(splits["validation"]),
         recipe,
@@ -95,6 +91,23 @@ def train(
         on_epoch=on_epoch,
     )
     return _finish(run, card, folder, splits, where)
+
+
+def _first_card(
+    architecture: str,
+    data: ImageSet,
+    seed: int,
+    device: torch.device,
+    recipe: Recipe,
+    options: dict[str, Any],
+) -> Card:
+    name, size = checkpoint_name(architecture, data.name, seed, options), data.images.shape[-1]
+    made_on = _device_name(device)
+    return Card(name, architecture, data.name, data.classes, size, seed, made_on, asdict(recipe), options)
+
+
+def _note(limit: int | None) -> str:
+    return "" if limit is None else f"A trial on at most {limit} images of each split."
 
 
 def _check(architecture: str, dataset_name: str, device: str, limit: int | None) -> torch.device:
