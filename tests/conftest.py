@@ -25,6 +25,15 @@ def _threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """One thread: the smallest networks spend more time on waiting for a second one than on computing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def photo() -> Tensor:
     """A photograph that comes with scikit-image (an astronaut), `(1, 3, 512, 512)` float32 in [0, 1]."""

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,7 @@ from models.training import LabelledImages, Recipe, Run, augment, learning_rate
 CPU = torch.device("cpu")
 SHORT = Recipe(epochs=3, batch_size=16, learning_rate=0.02, padding=2, average_epochs=0.5)
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Networks this small spend more time on waiting for a second thread than on computing."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def striped(count: int, seed: int) -> LabelledImages:

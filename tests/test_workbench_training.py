@@ -14,6 +14,8 @@ from models.complexity import count_macs, count_parameters
 from models.training import Recipe
 from xai import training as workbench_training
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture
 def small_cue10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,9 +71,7 @@ def train(
     options, recipe = options or {}, recipe or default_recipe(architecture, dataset_name)
     where = _check(architecture, dataset_name, device, limit)
     splits = {split: _split(dataset_name, split, limit, progress) for split in _SPLITS}
-    card = replace(
-        _first_card(architecture, splits["train"], seed, where, recipe, options), note=_note(limit)
-    )
+    card = _first_card(architecture, splits["train"], seed, where, recipe, options, limit)
     folder = folder / card.name
 
     def on_epoch(run: Run) -> None:
@@ -100,14 +98,14 @@ def _first_card(
     device: torch.device,
     recipe: Recipe,
     options: dict[str, Any],
+    limit: int | None,
 ) -> Card:
     name, size = checkpoint_name(architecture, data.name, seed, options), data.images.shape[-1]
+    note = "" if limit is None else f"A trial on at most {limit} images of each split."
     made_on = _device_name(device)
-    return Card(name, architecture, data.name, data.classes, size, seed, made_on, asdict(recipe), options)
-
-
-def _note(limit: int | None) -> str:
-    return "" if limit is None else f"A trial on at most {limit} images of each split."
+    return Card(
+        name, architecture, data.name, data.classes, size, seed, made_on, asdict(recipe), options, note=note
+    )
 
 
 def _check(architecture: str, dataset_name: str, device: str, limit: int | None) -> torch.device:
