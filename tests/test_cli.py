@@ -104,6 +104,7 @@ def test_a_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
 def test_bad_input_exits_2_with_one_line(
     arguments: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    status: object
     try:
         status = main(shlex.split(arguments.format(out=tmp_path / "out")))
     except SystemExit as end:  # argparse's own refusals

@@ -55,7 +55,7 @@ def test_everything_asked_for_is_there(noisy: Comparison) -> None:
 
 
 def test_average_pooling_makes_gradcam_hirescam(models: list[Model], picture: Picture) -> None:
-    layers = {NAMES[1]: ("layer4",)}
+    layers: dict[str, tuple[str, ...]] = {NAMES[1]: ("layer4",)}
     result = compare(replace(NOISY, layers=layers), picture, models).results[1]
     assert result.gradcam_hirescam == pytest.approx(1.0, abs=1e-4)
 

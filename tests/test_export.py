@@ -172,7 +172,7 @@ def test_nothing_is_cut_off_and_no_text_covers_another(
         compare(request, picture_from_scene("test", 7), models[:count]), Style(width=width)
     )
     figure.canvas.draw()
-    page, renderer = figure.bbox, figure.canvas.get_renderer()
+    page, renderer = figure.bbox, figure.canvas.get_renderer()  # type: ignore[attr-defined]
     for text in figure.findobj(Text):
         box = text.get_window_extent(renderer)
         if text.get_text().strip() and text.get_visible() and box.width > 0:
