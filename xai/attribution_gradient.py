@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,10 +17,10 @@ from torch import Tensor, nn
 
 from xai.attribution_types import Call, ExplanationError, Result, register
 from xai.batching import batch_size
-from xai.folding import folded
 from xai.hooks import out_of_place, restored
 
-PathPoints = Callable[[Tensor], Tensor]
+_SAME = 1e-10
+"""Below this difference of activations captum takes the gradient in place of the quotient."""
 
 
 @functools.cache
@@ -110,7 +109,11 @@ def _mean_gradients(
     baseline=0.0,
 )
 def integrated_gradients(call: Call) -> Result:
-    """Gauss-Legendre quadrature with `steps` points from the constant image `baseline` (0 is black)."""
+    """Gauss-Legendre quadrature with `steps` points from the constant image `baseline` (0 is black).
+
+    On the network as it is, not on its folded copy: that would be 3 to 10 % quicker, but other rounding switches
+    some ReLUs along the path, which moves single pixels by more than 1e-4 of the largest.
+    """
     import numpy as np
 
     steps, baseline = _count(call, "steps"), float(call.settings["baseline"])
@@ -119,7 +122,7 @@ def integrated_gradients(call: Call) -> Result:
         -1, 1, 1, 1
     )
     shares = torch.as_tensor(weights / 2, dtype=torch.float32, device=call.images.device).view(-1, 1, 1, 1)
-    network, size = folded(call.model).network, batch_size(call.images, gradient=True)
+    network, size = call.model.network, batch_size(call.images)
     maps = []
     for image, target in zip(call.images, call.targets, strict=True):
         points = baseline + alphas * (image - baseline)
@@ -147,7 +150,7 @@ def smoothgrad(call: Call) -> Result:
         call.images.device
     )
     weights = torch.full((samples, 1, 1, 1), 1 / samples, device=call.images.device)
-    size = batch_size(call.images, gradient=True)
+    size = batch_size(call.images)
     maps = [
         _mean_gradients(call.model.network, image, target, image + noise * draws, weights, size)
         for image, target in zip(call.images, call.targets, strict=True)
@@ -182,19 +185,56 @@ def guided_backprop(call: Call) -> Result:
     baseline=0.0,
 )
 def deeplift(call: Call) -> Result:
-    """Captum's `DeepLift` against the constant image `baseline` (0 is black).
+    """Captum's `DeepLift` against the constant image `baseline` (0 is black), its two faults at max-pooling repaired.
 
-    One image at a time: in a batch, captum's rule for max-pooling gives every image the gradient of the first one
-    where input and reference are equal.
+    Complete: the map sums to the change of the score, as far as every activation is a module that captum knows.
     """
     network, baseline = call.model.network, float(call.settings["baseline"])
-    maps = []
     with restored(network), out_of_place(network):
-        method = _captum().DeepLift(network)
-        for image, target in zip(call.images.split(1), call.targets.split(1), strict=True):
-            reference = torch.full_like(image, baseline)
-            maps.append(method.attribute(_leaf(image), reference, target).detach())
-    return _map(torch.cat(maps))
+        reference = torch.full_like(call.images, baseline)
+        return _map(_deeplift_class()(network).attribute(_leaf(call.images), reference, call.targets))
+
+
+@functools.cache
+def _deeplift_class() -> Any:
+    class DeepLift(_captum().DeepLift):  # type: ignore[misc]
+        def _register_hooks(self, module: nn.Module, attribute_to_layer_input: bool = True) -> None:
+            if self._is_non_linear(module):
+                # a tensor of its own: else an activation right before a pooling misses the pooling's multipliers
+                self.forward_handles.append(
+                    module.register_forward_pre_hook(lambda _, taken: taken[0].clone())
+                )
+            super()._register_hooks(module, attribute_to_layer_input)
+
+        def _backward_hook(self, module: Any, grad_input: Tensor, grad_output: Tensor) -> Tensor:
+            pool: Any = module if type(module) is nn.MaxPool2d else None
+            if pool is None or not self.satisfies_attribute_criteria(module):
+                return super()._backward_hook(module, grad_input, grad_output)
+            multipliers = max_pool_multipliers(pool, pool.input, pool.output, grad_input, grad_output)
+            del pool.input, pool.output
+            return multipliers
+
+    return DeepLift
+
+
+def max_pool_multipliers(
+    pool: nn.MaxPool2d, inputs: Tensor, outputs: Tensor, grad_input: Tensor, grad_output: Tensor
+) -> Tensor:
+    """DeepLIFT's multipliers through a max-pooling, for images stacked on their references along the batch.
+
+    Captum's rule keeps one of the shares that a pixel gets from overlapping windows, and gives every image the
+    gradient of the first one where image and reference are equal; here shares add up and images stay apart.
+    """
+    options = (pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode)
+    indices = nn.functional.max_pool2d(inputs, *options, return_indices=True)[1]
+    output, output_reference = outputs.chunk(2)
+    largest = torch.maximum(output, output_reference)
+    shares = grad_output * torch.cat([largest - output_reference, output - largest])
+    spread = torch.zeros_like(inputs, memory_format=torch.contiguous_format).flatten(2)
+    spread = spread.scatter_add(2, indices.flatten(2), shares.flatten(2)).view(inputs.shape)
+    difference = torch.sub(*inputs.chunk(2))
+    multipliers = sum(spread.chunk(2)) / difference
+    return torch.where(torch.cat([difference] * 2).abs() < _SAME, grad_input, torch.cat([multipliers] * 2))
 
 
 @register(
@@ -213,7 +253,7 @@ def gradient_shap(call: Call) -> Result:
     """Captum's `GradientShap` with black and white as references, drawn with equal chance per sample."""
     samples, noise = _count(call, "samples"), float(call.settings["noise"])
     draws, alphas, references = (value.to(call.images.device) for value in shap_draws(call, samples, noise))
-    size = batch_size(call.images, gradient=True)
+    size = batch_size(call.images)
     maps = []
     for image, target in zip(call.images, call.targets, strict=True):
         noisy = image + draws
