@@ -73,12 +73,12 @@ def _wait_until_up(process: subprocess.Popen[bytes], url: str, seconds: float) -
 
 
 @contextmanager
-def running_app(log: Path | None = None, seconds: float = 60) -> Iterator[Server]:
-    """The app on a free port of this machine, with its settings file; stopped at the end."""
+def running_app(log: Path | None = None, seconds: float = 60, folder: Path = ROOT) -> Iterator[Server]:
+    """The app in `folder` on a free port of this machine, with its settings file; stopped at the end."""
     port = _free_port()
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     with open(log or os.devnull, "wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
         try:
             url = f"http://localhost:{port}"
             _wait_until_up(process, url, seconds)

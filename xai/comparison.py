@@ -170,7 +170,7 @@ def picture_from_scene(split: str, index: int) -> Picture:
 
 def make_view(picture: Picture, request: Request, size: int) -> View:
     """Resize, then degrade at the network's own input size; raises `ValueError` with one sentence."""
-    clean = images.resize(images.to_float(picture.pixels)[None], size, request.resize)
+    clean = images.resize_pixels(picture.pixels, size, request.resize)
     scale = degradations.resolve_scale(request.scale or degradations.default_scale(size, size))
     degraded, words, parameters = clean, "none", {}
     if is_degraded(request):

@@ -11,7 +11,7 @@ import streamlit as st
 
 FIRST = ("torch", "matplotlib.figure", "xai.comparison", "xai.figures", "xai.ui.explaining")
 """What the first heatmap needs, in the order in which it is imported."""
-LATER = ("scipy.ndimage", "torchvision", "captum.attr", "pytorch_grad_cam")
+LATER = ("captum.attr",)
 """What other choices need; imported once the first figure is on a page, so that it slows nobody down."""
 PATIENCE = 20.0
 """Seconds after which the second part is imported although no figure was drawn."""

@@ -54,11 +54,12 @@ def keep(key: str, values: Sequence[str], default: Sequence[str]) -> None:
 
 
 def seed(key: str, fits: Callable[[Any], bool], fallback: Callable[[], Any]) -> None:
-    """Give the widget `key` its value before it is drawn: what it shows while that is allowed, else `fallback()`."""
+    """Give the widget `key` a value before it is drawn: `fallback()`, unless it shows one that is allowed.
+
+    Nothing is assigned in that case: it would send the widget back to where it was while its user moves on.
+    """
     if key not in st.session_state or not fits(st.session_state[key]):
         st.session_state[key] = fallback()
-    else:
-        st.session_state[key] = st.session_state[key]
 
 
 def write_link(keys: Sequence[str]) -> None:
