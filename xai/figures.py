@@ -69,12 +69,12 @@ def curves_figure(
 ) -> Figure:
     """Lines `(name, x, y)` with named axes, told apart by dash as well as colour."""
     with _settings():
-        sheet = Sheet(WIDTHS["one-column"], 2.1)
-        axes = sheet.axes(0.5, 0.15, 2.7, 1.5)
+        sheet = Sheet(WIDTHS["one-column"], 2.3)
+        axes = sheet.axes(0.5, 0.4, 2.7, 1.5)
         for (name, x, y), dash in zip(curves, ("-", "--", ":", "-."), strict=False):
             axes.plot(x, y, dash, label=name, linewidth=1.2)
         axes.set_xlabel(labels[0])
         axes.set_ylabel(labels[1])
-        axes.legend(frameon=False, fontsize=6)
+        axes.legend(frameon=False, fontsize=6, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
         axes.spines[["top", "right"]].set_visible(False)
         return sheet.figure

@@ -13,9 +13,6 @@ from xai.figures import Style
 from xai.ui import explaining, loading, widgets, words
 from xai.ui.pictures import Offer
 
-SCREEN_DPI = 150
-"""Pixels on the page for each inch of the exported figure."""
-
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
@@ -64,7 +61,9 @@ def notes(done: Comparison) -> None:
 
 def figure(done: Comparison, style: Style) -> None:
     """The figure, the same that is exported."""
-    pixels = round(figures.WIDTHS[style.width] * SCREEN_DPI)
+    pixels = round(
+        figures.WIDTHS[style.width] * explaining.PAGE_DPI
+    )  # its own width, so that it is sent as it is
     st.image(explaining.page_figure(done, style), width=pixels, alt=words.caption(done))
     loading.figure_drawn()
 
