@@ -148,9 +148,9 @@ def test_maps_can_be_asked_for_in_inference_mode() -> None:
 
 
 def test_smoothgrad_with_one_sample_and_no_noise_is_the_gradient() -> None:
-    model = _model("resnet18")
-    smooth = _explain(model, "smoothgrad", samples=1, noise=0.0)
-    assert torch.equal(smooth.values, _explain(model, "saliency").values)
+    model, image = _model("resnet18"), photographs(SIZE)[:1]
+    smooth = _explain(model, "smoothgrad", image, targets=3, samples=1, noise=0.0)
+    assert torch.equal(smooth.values, _explain(model, "saliency", image, targets=3).values)
 
 
 @pytest.mark.parametrize("architecture", SMALL)
@@ -379,7 +379,10 @@ def test_nothing_is_folded_where_a_convolution_serves_twice() -> None:
     ("options", "words"),
     [
         ({"method": "gradcamm"}, "there is no method 'gradcamm'; allowed are gradcam,"),
-        ({"layers": ["layer9"]}, r"no layer 'layer9' of resnet18; choose layer2 \(4x4\) or layer1 \(8x8\)"),
+        (
+            {"layers": ["layer9"]},
+            r"resnet18: there is no layer 'layer9'; choose layer3 \(2x2\) or layer2 \(4x4\)",
+        ),
         ({"layers": ["layer4"]}, r"layer4 of resnet18 offers a 1x1 grid for this image of 32 x 32 px"),
         ({"layers": ["layer4"]}, r"choose layer3 \(2x2\) or layer2 \(4x4\)"),
         ({"layers": ["fc"]}, "not a feature map"),

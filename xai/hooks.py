@@ -26,7 +26,7 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
     except AttributeError:
         module = None
     if module is None:
-        raise TapError(f"the network has no layer {name!r}")
+        raise TapError(f"there is no layer {name!r}")
     return module
 
 
