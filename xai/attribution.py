@@ -122,7 +122,7 @@ def _ready(
             yield Call(model, images, chosen, layers, seed, settings)
         except TapError as error:
             raise ExplanationError(
-                f"{error} of {model.name}; {offer(model, min(images.shape[-2:]))}."
+                f"{model.name}: {error}; {offer(model, min(images.shape[-2:]))}."
             ) from error
 
 
