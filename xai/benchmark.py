@@ -1,10 +1,11 @@
 """How long explanations take, beside a bare forward pass, grad-cam and captum in the same run.
 
 `python -m xai.benchmark [--quick] [--threads N] [--clock wall|cpu] [--only WORD]` prints a table of ratios.
-Contestants of a row take turns, round after round; a ratio is the median over the rounds of the quotient within a
-round, so that other work on the machine hits all alike. Weights are random: time does not depend on them. Peers run as people call them, on a
-network in its default memory layout whose weights need gradients. On a machine that is busy otherwise, one thread and
-the processor's clock (`--threads 1 --clock cpu`) still tell the truth about the work done.
+Contestants of a row take turns, round after round; a ratio is the median over the rounds of the quotient
+within a round, so that other work on the machine hits all alike. Weights are random: time does not depend on
+them. Peers run as people call them, on a network in its default memory layout whose weights need gradients.
+On a machine that is busy otherwise, one thread and the processor's clock (`--threads 1 --clock cpu`) still
+tell the truth about the work done.
 """
 
 from __future__ import annotations
