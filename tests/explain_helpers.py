@@ -11,6 +11,8 @@ from torch import Tensor
 from models import registry, zoo
 from models.cards import Card
 from models.registry import Model
+from xai import attribution
+from xai.attribution import Heatmap
 
 FAST: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"steps": 8},
@@ -60,3 +62,26 @@ def relative_gap(values: Tensor, expected: Tensor) -> float:
     """Largest difference of two sets of maps, each map in units of the largest absolute value expected."""
     scale = expected.abs().amax(dim=(1, 2), keepdim=True).clamp_min(1e-30)
     return float(((values - expected) / scale).abs().max())
+
+
+SMALL_SIZE = 32
+TARGETS = [3, 7]
+SMALL: dict[str, dict[str, Any]] = {
+    "alexnet": {"hidden": 64},
+    "alexnet_bn": {"hidden": 64},
+    "resnet18": {"width": 16},
+    "resnet50": {"width": 8},
+}
+MORE = {"resnet18_cifar": {"width": 8}}
+
+
+@functools.cache
+def small_model(architecture: str) -> Model:
+    """A narrow network for 32 px."""
+    return makesmall_model(architecture, SMALL_SIZE, **{**SMALL, **MORE}[architecture])
+
+
+def explain_fast(model: Model, name: str, images: Tensor | None = None, **options: Any) -> Heatmap:
+    """A heatmap with the settings of `FAST`, of two photographs and `TARGETS` unless others are given."""
+    options = {"targets": TARGETS, **FAST.get(name, {}), **options}
+    return attribution.explain(model, photographs(SMALL_SIZE) if images is None else images, name, **options)
