@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from tests.app_server import ROOT
 from tests.hostile_encoders import HostileFile, encode, scene
 from tests.hostile_files import hostile_files
 from xai.attribution import METHODS
+from xai.comparison import Request, compare, picture_from_scene
+from xai.ui import words
 from xai.ui.memo import Memo, size_in_bytes
 from xai.ui.widgets import plain
 
@@ -211,8 +214,8 @@ def test_a_bad_upload_is_one_sentence_and_the_others_go_on(photograph: bytes) ->
     assert not app.exception
     assert not app.error
     said = sentences(app)
-    assert sum("text.png" in words for words in said) == 1
-    assert sum("empty.png" in words for words in said) == 1
+    assert sum("text.png" in sentence for sentence in said) == 1
+    assert sum("empty.png" in sentence for sentence in said) == 1
     assert "astronaut.jpg" in app.caption[0].value.replace("\\", "")
     assert "512x512" in app.caption[0].value.replace("\\", "")
 
@@ -245,6 +248,32 @@ def test_more_files_than_a_batch_holds_are_named(app: AppTest) -> None:
     upload(app, *((f"{number}.png", content) for number in range(52)))
     assert not app.exception
     assert any("2 of 52 files were left out" in words for words in sentences(app))
+
+
+def test_faithfulness_is_computed_when_asked_for(app: AppTest) -> None:
+    app.switch_page("xai/ui/pages/explain.py").run()
+    app.radio(key="source").set_value("scene").run()
+    before = len(app.image)
+    app.checkbox(key="curves").check().run()
+    assert not app.exception
+    assert not app.error
+    assert len(app.image) == before + 1
+    assert "deletion \\(low is faithful\\)" in " ".join(element.value for element in app.markdown)
+    app.checkbox(key="curves").uncheck().run()
+
+
+@pytest.mark.parametrize(
+    ("method", "agreement", "warned"), [("gradcam", 0.5, True), ("gradcam", 0.95, False)]
+)
+def test_the_page_warns_when_grad_cam_is_not_what_it_seems(
+    method: str, agreement: float, warned: bool
+) -> None:
+    name = next(name for name in zoo.cards() if zoo.is_shipped(name))
+    done = compare(Request((name,), (method,)), picture_from_scene("test", 3), [zoo.load(name)])
+    found = replace(done, results=(replace(done.results[0], gradcam_hirescam=agreement),))
+    said = [sentence for sentence in words.cautions(found) if "differs from HiResCAM" in sentence]
+    assert bool(said) == warned
+    assert all(name in sentence and "0.50" in sentence for sentence in said)
 
 
 def test_markdown_in_words_is_shown_as_it_is() -> None:
