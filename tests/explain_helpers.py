@@ -78,7 +78,7 @@ MORE = {"resnet18_cifar": {"width": 8}}
 @functools.cache
 def small_model(architecture: str) -> Model:
     """A narrow network for 32 px."""
-    return makesmall_model(architecture, SMALL_SIZE, **{**SMALL, **MORE}[architecture])
+    return make_model(architecture, SMALL_SIZE, **{**SMALL, **MORE}[architecture])
 
 
 def explain_fast(model: Model, name: str, images: Tensor | None = None, **options: Any) -> Heatmap:
