@@ -142,7 +142,17 @@ def test_a_new_severity_recomputes_only_the_degraded_part(models: list[Model], p
     compare(NOISY, picture, models, memo)
     assert memo.computed == []
     compare(replace(NOISY, severity=4.0), picture, models, memo)
-    assert sorted(memo.computed) == ["maps", "maps", "predict", "predict", "view"]
+    assert sorted(memo.computed) == ["cams", "cams", "predict", "predict", "view"]
+
+
+def test_another_method_recomputes_no_other(models: list[Model], picture: Picture) -> None:
+    memo = CountingMemo()
+    compare(replace(NOISY, methods=("saliency",)), picture, models, memo)
+    memo.computed.clear()
+    compare(replace(NOISY, methods=("saliency", "gradcam")), picture, models, memo)
+    assert memo.computed == ["cams"] * 4
+    compare(replace(NOISY, methods=("layercam", "saliency")), picture, models, memo)
+    assert memo.computed == ["cams"] * 4
 
 
 def test_cached_and_fresh_results_are_equal(models: list[Model], picture: Picture, noisy: Comparison) -> None:

@@ -203,23 +203,6 @@ def target_class(model: Model, picture: Picture, request: Request, clean: Tensor
     return model.classes.index(wanted)
 
 
-def _heatmaps(
-    model: Model,
-    image: Tensor,
-    methods: Sequence[str],
-    target: int,
-    layers: tuple[str, ...] | None,
-    seed: int,
-) -> dict[str, Heatmap]:
-    cams = [name for name in methods if name in attribution.GRADIENT_CAMS]
-    found = attribution.explain_all_cams(model, image, cams, targets=target, layers=layers) if cams else {}
-    for name in methods:
-        if name not in found:
-            chosen = layers if attribution.METHODS[name].layered else None
-            found[name] = attribution.explain(model, image, name, targets=target, layers=chosen, seed=seed)
-    return {name: found[name] for name in methods}
-
-
 def _check(request: Request, models: Sequence[Model]) -> None:
     if not 1 <= len(models) <= 2:
         raise ExplanationError(f"{len(models)} models were given; one or two are allowed.")
@@ -261,8 +244,7 @@ def _explain_model(cell: _Cell, picture: Picture, request: Request) -> ModelResu
     layers = tuple(request.layers.get(model.name, ())) or (model.default_layer,)
     probabilities = cell.both(("predict",), lambda image: model.predict(image)[0].cpu())
     target = target_class(model, picture, request, probabilities["clean"])
-    asked = (request.methods, target, layers, request.seed)
-    maps = cell.both(("maps", *asked), lambda image: _heatmaps(model, image, *asked))
+    cams = _cams(cell, request.methods, target, layers)
     return ModelResult(
         model.name,
         model.card.architecture,
@@ -273,22 +255,42 @@ def _explain_model(cell: _Cell, picture: Picture, request: Request) -> ModelResu
         model.input_size,
         target,
         probabilities,
-        {name: {condition: maps[condition][name] for condition in CONDITIONS} for name in request.methods},
-        _validity(cell, request, target, layers),
+        {name: cams.get(name) or _maps(cell, request, name, target, layers) for name in request.methods},
+        _validity(cams),
     )
 
 
-def _validity(cell: _Cell, request: Request, target: int, layers: tuple[str, ...]) -> float | None:
-    """Agreement of Grad-CAM and HiResCAM on the clean image, when a method that taps a layer was asked for."""
-    if not any(attribution.METHODS[name].layered for name in request.methods):
+def _cams(
+    cell: _Cell, methods: Sequence[str], target: int, layers: tuple[str, ...]
+) -> dict[str, dict[str, Heatmap]]:
+    """Every gradient CAM, clean and degraded, when a method that taps a layer was asked for.
+
+    One costs as much as all of them, and Grad-CAM and HiResCAM are needed to judge any.
+    """
+    if not any(attribution.METHODS[name].layered for name in methods):
+        return {}
+    options: dict[str, Any] = {"targets": target, "layers": layers}
+    found = cell.both(
+        ("cams", target, layers), lambda image: attribution.explain_all_cams(cell.model, image, **options)
+    )
+    return {name: {c: found[c][name] for c in CONDITIONS} for name in attribution.GRADIENT_CAMS}
+
+
+def _maps(
+    cell: _Cell, request: Request, name: str, target: int, layers: tuple[str, ...]
+) -> dict[str, Heatmap]:
+    """Maps of one other method, clean and degraded."""
+    tapped = layers if attribution.METHODS[name].layered else None
+    options: dict[str, Any] = {"targets": target, "layers": tapped, "seed": request.seed}
+    key = ("map", name, target, tapped, request.seed)
+    return cell.both(key, lambda image: attribution.explain(cell.model, image, name, **options))
+
+
+def _validity(cams: dict[str, dict[str, Heatmap]]) -> float | None:
+    """Agreement of Grad-CAM and HiResCAM on the clean image, when a layer was tapped."""
+    if not cams:
         return None
-    key = ("agreement", *cell.keys, target, layers)
-    return cell.memo(key, partial(_gradcam_hirescam, cell.model, cell.view.clean, target, layers))
-
-
-def _gradcam_hirescam(model: Model, image: Tensor, target: int, layers: tuple[str, ...]) -> float:
-    targets = torch.tensor([target])
-    return float(faithfulness.gradcam_hirescam_agreement(model, image, targets, layers[0])[0])
+    return faithfulness.pearson(cams["gradcam"]["clean"].values[0], cams["hirescam"]["clean"].values[0])
 
 
 def on_common_grid(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
