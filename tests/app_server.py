@@ -76,7 +76,8 @@ def _wait_until_up(process: subprocess.Popen[bytes], url: str, seconds: float) -
 def running_app(log: Path | None = None, seconds: float = 60, folder: Path = ROOT) -> Iterator[Server]:
     """The app in `folder` on a free port of this machine, with its settings file; stopped at the end."""
     port = _free_port()
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    options = ["--server.port", str(port), "--server.headless", "true"]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", *options]
     with open(log or os.devnull, "wb") as output:
         process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
         try:

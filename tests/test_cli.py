@@ -74,7 +74,7 @@ def test_a_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
     done = run("explain", str(bad), "sample:chelsea", "--models", PAIR[1], "--out", str(tmp_path / "out"))
     assert done.returncode == 1
     assert "text.png" in done.stderr
-    assert len(written(done)) == 10
+    assert len(written(done)) == 6
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def _explain_all(
         names = folder_names([picture.name for picture in pictures])
         for folder, picture in zip(names, pictures, strict=True):
             try:
-                files = bundle(compare(request, picture, models), style)
+                files = bundle(compare(request, picture, models), style, every_width=False)
                 written += write_bundle(files, out / folder)
             except ValueError as error:
                 problems.append(f"{picture.name}: {error}")
@@ -221,7 +221,7 @@ def run_reproduce(arguments: argparse.Namespace) -> int:
     from xai.export import bundle, reproduce, write_bundle
 
     comparison, style = reproduce(arguments.manifest.read_bytes(), arguments.image)
-    _wrote(write_bundle(bundle(comparison, style), arguments.out))
+    _wrote(write_bundle(bundle(comparison, style, every_width=False), arguments.out))
     return 0
 
 
