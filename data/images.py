@@ -84,7 +84,7 @@ class ImageError(ValueError):
 class Limits:
     """What an upload may be: bytes of the file, pixels of the picture, and its shortest and longest side."""
 
-    max_bytes: int = 20 * 2**20
+    max_bytes: int = 25 * 2**20
     max_pixels: int = 40_000_000
     min_side: int = 2
     max_side: int = 65_535

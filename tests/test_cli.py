@@ -92,6 +92,13 @@ def test_a_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
         ("explain sample:chelsea --models resnet18-cue10-s0 --layer x=y --out {out}", "'x'"),
         ("explain sample:chelsea --models resnet18-cue10-s0 --layer layer9 --out {out}", "layer9"),
         ("explain sample:chelsea --models resnet18-cue10-s0 --target zebra --out {out}", "zebra"),
+        ("explain sample:chelsea --models resnet18-cue10-s0 --device tpu --out {out}", "'tpu'"),
+        ("explain sample:chelsea --models resnet18-cue10-s0 --severity 3 --out {out}", "--severity 3"),
+        (
+            "explain sample:chelsea --models resnet18-cue10-s0 --degradation fog --out {out}",
+            "--degradation fog",
+        ),
+        ("explain sample:chelsea --models resnet18-cue10-s0 --seed -1 --out {out}", "-1"),
         ("reproduce nowhere.json --out {out}", "nowhere.json"),
         ("train --architecture vgg --dataset cue10 --out {out}", "vgg"),
         ("train --architecture resnet18 --dataset mnist --out {out}", "mnist"),

@@ -101,6 +101,9 @@ def test_true_and_named_targets(models: list[Model], picture: Picture) -> None:
         ({"methods": ()}, "No method"),
         ({"degradation": "rain"}, "'rain' is unknown"),
         ({"severity": 9.0}, "severity 9"),
+        ({"severity": -3.0}, "severity is -3.0"),
+        ({"severity": float("nan")}, "severity is nan"),
+        ({"seed": 2**64}, "seed is"),
         ({"scale": "tiny"}, "'tiny' is unknown"),
         ({"resize": "stretch"}, "stretch"),
         ({"layers": {NAMES[0]: ("features.99",)}}, "features.99"),
@@ -163,6 +166,24 @@ def test_cached_and_fresh_results_are_equal(models: list[Model], picture: Pictur
         assert torch.equal(fresh.probabilities["degraded"], kept.probabilities["degraded"])
         a, b = fresh.heatmaps["gradcam"]["degraded"], kept.heatmaps["gradcam"]["degraded"]
         assert torch.equal(a.values, b.values)
+
+
+def test_the_same_weights_at_another_input_size_are_another_result(picture: Picture) -> None:
+    memo, small, large = CountingMemo(), zoo.load(NAMES[1]), zoo.load(NAMES[1])
+    large.input_size = 96
+    request = replace(NOISY, models=(NAMES[1],))
+    grids = [
+        compare(request, picture, [model], memo).results[0].heatmaps["gradcam"]["clean"].tap.grid
+        for model in (small, large)
+    ]
+    assert grids == [(4, 4), (6, 6)]
+
+
+def test_a_map_without_a_clean_unit_has_no_difference(noisy: Comparison) -> None:
+    maps = dict(noisy.results[0].heatmaps["gradcam"])
+    maps["clean"] = replace(maps["clean"], values=torch.zeros_like(maps["clean"].values))
+    assert difference_between(maps, maps, "degraded").isnan().all()
+    assert (difference_between(maps, maps, "clean") == 0).all()
 
 
 def test_common_grid_averages_down() -> None:

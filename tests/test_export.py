@@ -100,6 +100,62 @@ def test_a_tampered_checkpoint_is_refused(files: dict[str, bytes]) -> None:
         reproduce(_edited(files, models__0__sha256="0" * 64), None)
 
 
+def test_a_card_with_other_classes_is_refused(files: dict[str, bytes]) -> None:
+    def load(name: str) -> Model:
+        model = zoo.load(name)
+        model.classes = (*model.classes[1:], model.classes[0])
+        return model
+
+    with pytest.raises(ManifestError, match="other classes"):
+        reproduce(files["manifest.json"], None, load)
+
+
+def test_the_order_of_the_models_is_the_requests(files: dict[str, bytes]) -> None:
+    content = json.loads(files["manifest.json"])
+    content["models"].reverse()
+    again, _ = reproduce(json.dumps(content).encode(), None)
+    assert [result.model for result in again.results] == list(NAMES)
+
+
+def test_the_caption_tells_how_each_network_got_the_picture() -> None:
+    pair = ("alexnet-cue10-s0", "alexnet-cifar10-jpeg-s0")  # 64 and 32 px
+    request = Request(pair, degradation="gaussian_blur", severity=2.0, scale="paper-relative")
+    found = compare(request, picture_from_scene("test", 4), [zoo.load(name) for name in pair])
+    for width in figures.WIDTHS:
+        texts = [text.get_text() for text in comparison_figure(found, Style(width=width)).findobj(Text)]
+        caption = " ".join(next(text for text in texts if text.startswith("cue10 test 4")).split())
+        assert "A: 64x64" in caption
+        assert "sigma 0.857" in caption
+        assert "B: 64x64 -> 32x32" in caption
+        assert "sigma 0.429" in caption
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"request__severity": "3"},
+        {"request__severity": -1},
+        {"request__resize": []},
+        {"request__seed": 1.5},
+        {"request__models": [["a"], "b"]},
+        {"image__source": None},
+        {"image": {}},
+        {"models": [1, 2]},
+        {"style__opacity": 7},
+    ],
+)
+def test_an_edited_manifest_is_refused_in_one_sentence(
+    files: dict[str, bytes], change: dict[str, Any]
+) -> None:
+    with pytest.raises(ManifestError, match="manifest is not one"):
+        read_manifest(_edited(files, **change))
+
+
+def test_a_bottomless_manifest_is_refused() -> None:
+    with pytest.raises(ManifestError, match="manifest is not one"):
+        read_manifest(b"[" * 200_000)
+
+
 def test_another_picture_is_refused(files: dict[str, bytes], tmp_path: Path) -> None:
     other = tmp_path / "other.png"
     Image.new("RGB", (64, 64), "red").save(other)

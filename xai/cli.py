@@ -159,6 +159,9 @@ def _request(arguments: argparse.Namespace) -> Request:
     from data import degradations
     from xai.comparison import Request
 
+    if (arguments.degradation == "none") != (arguments.severity == 0):
+        given = f"--degradation {arguments.degradation} and --severity {arguments.severity:g}"
+        raise ValueError(f"{given} were given; a degradation and a severity above 0 go together.")
     if arguments.degradation != "none":
         degradations.resolve_name(arguments.degradation)
     if arguments.scale:
@@ -174,6 +177,12 @@ def _request(arguments: argparse.Namespace) -> Request:
         resize=arguments.resize,
         seed=arguments.seed,
     )
+
+
+def _check_device(device: str) -> None:
+    from xai.training import find_device
+
+    find_device(device)
 
 
 def _explain_all(
@@ -202,6 +211,7 @@ def run_explain(arguments: argparse.Namespace) -> int:
 
     if not 1 <= len(arguments.models) <= 2:
         raise ValueError(f"--models takes one or two names; {len(arguments.models)} were given.")
+    _check_device(arguments.device)
     style, request = Style(width=arguments.width, colours=arguments.colours), _request(arguments)
     models = [zoo.load(name, arguments.device) for name in arguments.models]
     pictures, problems = _read_pictures(arguments.images)

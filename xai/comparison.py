@@ -7,6 +7,7 @@ costly goes through `memo(key, compute)`, so that a caller who keeps results rec
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -63,6 +64,18 @@ class Request:
     scale: str = ""
     resize: str = "crop"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        texts = (self.target, self.degradation, self.scale, self.resize, *self.models, *self.methods)
+        texts += tuple(layer for taps in self.layers.values() for layer in taps)
+        if not all(isinstance(text, str) for text in texts):
+            raise ExplanationError("A request names models, methods, layers, target and degradation as text.")
+        if not isinstance(self.severity, int | float) or not 0 <= self.severity < math.inf:
+            raise ExplanationError(f"The severity is {self.severity!r}; allowed are numbers from 0 up.")
+        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
+            raise ExplanationError(
+                f"The seed is {self.seed!r}; allowed are whole numbers from 0 to 2**63 - 1."
+            )
 
 
 @dataclass(frozen=True)
@@ -236,7 +249,8 @@ class _Cell:
 def _cell(model: Model, picture: Picture, view: View, request: Request, memo: Memo) -> _Cell:
     degraded = (request.degradation, request.severity, view.scale, request.seed)
     states = {"clean": ("clean",), "degraded": degraded if is_degraded(request) else ("clean",)}
-    return _Cell(model, view, (model.card.sha256, picture.sha256, request.resize), states, memo)
+    keys = (model.name, str(model.input_size), model.card.sha256, picture.sha256, request.resize)
+    return _Cell(model, view, keys, states, memo)
 
 
 def _explain_model(cell: _Cell, picture: Picture, request: Request) -> ModelResult:
@@ -301,8 +315,14 @@ def on_common_grid(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def relative(heatmap: Heatmap, reference: Heatmap) -> Tensor:
-    """A map `(h, w)` in units of the largest absolute value of `reference`, so that two networks can be subtracted."""
-    return heatmap.values[0] / reference.values[0].abs().max().clamp_min(1e-12)
+    """A map `(h, w)` in units of the largest absolute value of `reference`, so that two networks can be subtracted.
+
+    NaN where the reference is zero everywhere and the map is not: it has no such unit.
+    """
+    largest = reference.values[0].abs().max()
+    if largest > 0 or not heatmap.values.any():
+        return heatmap.values[0] / largest.clamp_min(torch.finfo(torch.float32).tiny)
+    return torch.full_like(heatmap.values[0], math.nan)
 
 
 def difference_between(a: dict[str, Heatmap], b: dict[str, Heatmap], condition: str) -> Tensor:

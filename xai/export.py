@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import platform
@@ -68,12 +69,13 @@ def _model_facts(comparison: Comparison) -> list[dict[str, Any]]:
                 "architecture": result.architecture,
                 "dataset": result.dataset,
                 "sha256": result.sha256,
+                "card_sha256": _card_digest(result.architecture, result.size, result.classes),
                 "device": result.device,
                 "input": view.resized,
                 "target": result.classes[result.target],
                 "predicted": {condition: result.predicted(condition) for condition in result.probabilities},
                 "taps": taps,
-                "gradcam_hirescam_agreement": result.gradcam_hirescam,
+                "gradcam_hirescam_agreement": _finite(result.gradcam_hirescam),
                 "degradation": {"words": view.degradation, "scale": view.scale, **view.parameters},
                 "psnr_db": _finite(view.psnr),
                 "ssim": _finite(view.ssim),
@@ -82,8 +84,14 @@ def _model_facts(comparison: Comparison) -> list[dict[str, Any]]:
     return facts
 
 
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+def _finite(value: float | None) -> float | None:
+    """NaN and infinity are no JSON."""
+    return value if value is not None and np.isfinite(value) else None
+
+
+def _card_digest(architecture: str, input_size: int, classes: Sequence[str]) -> str:
+    """Hash of what a card says of the weights that a figure depends on."""
+    return hashlib.sha256(json.dumps([architecture, input_size, list(classes)]).encode()).hexdigest()
 
 
 def manifest(comparison: Comparison, style: Style) -> dict[str, Any]:
@@ -113,7 +121,7 @@ def manifest(comparison: Comparison, style: Style) -> dict[str, Any]:
 
 def manifest_file(comparison: Comparison, style: Style) -> bytes:
     """The manifest as a JSON file."""
-    return (json.dumps(manifest(comparison, style), indent=2) + "\n").encode()
+    return (json.dumps(manifest(comparison, style), indent=2, allow_nan=False) + "\n").encode()
 
 
 def npz(arrays: dict[str, np.ndarray]) -> bytes:
@@ -196,13 +204,19 @@ def read_manifest(content: bytes) -> tuple[Request, Style, dict[str, Any]]:
             asked[key] = tuple(str(value) for value in asked[key])
         asked["layers"] = {str(name): tuple(layers) for name, layers in asked["layers"].items()}
         request = Request(**asked)
-        known = found["format"] == MANIFEST_FORMAT and isinstance(found["image"]["sha256"], str)
-        hashes = {str(entry["name"]): str(entry["sha256"]) for entry in found["models"]}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        known = found["format"] == MANIFEST_FORMAT and _is_image(found["image"])
+        hashes = {str(entry["name"]): (entry["sha256"], entry["card_sha256"]) for entry in found["models"]}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ManifestError("The manifest is not one that this program wrote.") from error
     if not known or set(hashes) != set(request.models):
         raise ManifestError("The manifest is not one that this program wrote, or of another version of it.")
     return request, style, found
+
+
+def _is_image(facts: dict[str, Any]) -> bool:
+    """Whether a manifest's facts of its picture have the right types."""
+    named = all(isinstance(facts[key], str) for key in ("name", "sha256", "source"))
+    return named and isinstance(facts["label"], str | None)
 
 
 def find_picture(source: str, label: str | None = None) -> Picture:
@@ -231,16 +245,22 @@ def _picture(facts: dict[str, Any], image: Path | None) -> Picture:
     return picture
 
 
-def _models(found: dict[str, Any], load: Callable[[str], Model]) -> list[Model]:
-    models = []
-    for entry in found["models"]:
-        model = load(entry["name"])
-        if model.card.sha256 != entry["sha256"]:
-            raise ManifestError(
-                f"The checkpoint {model.name} is not the one in the manifest: its sha256 differs."
-            )
-        models.append(model)
-    return models
+def _models(request: Request, found: dict[str, Any], load: Callable[[str], Model]) -> list[Model]:
+    entries = {entry["name"]: entry for entry in found["models"]}
+    return [_same_model(load(name), entries[name]) for name in request.models]
+
+
+def _same_model(model: Model, entry: dict[str, Any]) -> Model:
+    if model.card.sha256 != entry["sha256"]:
+        raise ManifestError(
+            f"The checkpoint {model.name} is not the one in the manifest: its sha256 differs."
+        )
+    digest = _card_digest(model.card.architecture, model.input_size, model.classes)
+    if digest != entry["card_sha256"]:
+        raise ManifestError(
+            f"The card of {model.name} names other classes or another input than the manifest's."
+        )
+    return model
 
 
 def reproduce(
@@ -252,4 +272,4 @@ def reproduce(
     the intake and the zoo raise.
     """
     request, style, found = read_manifest(content)
-    return compare(request, _picture(found["image"], image), _models(found, load), memo), style
+    return compare(request, _picture(found["image"], image), _models(request, found, load), memo), style

@@ -74,13 +74,26 @@ def _ranks(values: Tensor) -> Tensor:
 
 
 def top_k_overlap(a: Tensor, b: Tensor, share: float = 0.2) -> float:
-    """Share in [0, 1] that the highest cells of two maps have in common, `share` of the cells (at least one)."""
+    """Share in [0, 1] that the highest cells of two maps have in common, `share` of the cells (at least one).
+
+    Cells that tie for the last places count as if drawn by lot, for each map on its own: maps that are mostly
+    zero agree by chance only. NaN where a map is constant.
+    """
     _check_same(a, b)
     if not 0 < share <= 1:
         raise ValueError(f"share is {share}; allowed are numbers above 0 and up to 1.")
+    if any(bool((values == values.flatten()[0]).all()) for values in (a, b)):
+        return _NAN
     count = max(1, round(share * a.numel()))
-    left, right = (set(_order(values, seed=0)[:count].tolist()) for values in (a, b))
-    return len(left & right) / count
+    return float((_chance_of_top(a, count) * _chance_of_top(b, count)).sum()) / count
+
+
+def _chance_of_top(values: Tensor, count: int) -> Tensor:
+    """Probability of each cell to be among the `count` highest, with ties broken at random."""
+    flat = values.flatten()
+    last = flat.topk(count).values[-1]
+    above, tied = flat > last, flat == last
+    return above.double() + tied.double() * (count - above.sum()) / tied.sum()
 
 
 def centre_of_mass(values: Tensor) -> tuple[float, float]:

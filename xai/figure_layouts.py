@@ -15,8 +15,11 @@ from xai.figure_parts import (
     WIDTHS,
     Sheet,
     Style,
+    change_peak,
+    change_words,
     colour_bar,
     common_peak,
+    difference_peak,
     evidence_words,
     is_signed,
     outline,
@@ -73,22 +76,40 @@ def _tap_sentence(result: ModelResult) -> str:
     return f"maps for {result.classes[result.target]} at {'; '.join(sorted(places))}"
 
 
+def _views(comparison: Comparison) -> list[str]:
+    """How each network got the picture, once for those that got the same."""
+    found: dict[str, list[str]] = {}
+    for letter, result in _letters(comparison):
+        view = comparison.view(result)
+        words = f"{view.resized}."
+        if comparison.degraded:
+            words += f" Degraded: {view.degradation}; PSNR {view.psnr:.1f} dB, SSIM {view.ssim:.2f}."
+        found.setdefault(words, []).append(letter)
+    if len(found) == 1:
+        return list(found)
+    return [f"{letters[0]}: {words}" for words, letters in found.items()] + [
+        "The picture is shown as A sees it."
+    ]
+
+
+def _validity_words(value: float) -> str:
+    return f"Grad-CAM/HiResCAM agreement {f'{value:.2f}' if math.isfinite(value) else 'not defined'}"
+
+
 def _caption(comparison: Comparison, *, taps: bool = False) -> str:
     """One paragraph with what is needed to read the figure: picture, resizing, degradation, targets, validity."""
-    picture, view = comparison.picture, comparison.view(comparison.results[0])
-    words = [f"{picture.name}: {view.resized}."]
+    picture, methods = comparison.picture, comparison.request.methods
+    words = [f"{picture.name}.", *_views(comparison)]
     if picture.label:
         words.append(f"True class: {picture.label}.")
-    if comparison.degraded:
-        words.append(f"Degraded: {view.degradation}; PSNR {view.psnr:.1f} dB, SSIM {view.ssim:.2f}.")
     for letter, result in _letters(comparison):
         if taps:
             words.append(f"{letter}, {_tap_sentence(result)}.")
         if result.gradcam_hirescam is not None:
-            words.append(f"{letter}: Grad-CAM/HiResCAM agreement {result.gradcam_hirescam:.2f}.")
-    if any(not signed_overlay(method) for method in comparison.request.methods):
+            words.append(f"{letter}: {_validity_words(result.gradcam_hirescam)}.")
+    if any(not signed_overlay(method) for method in methods):
         words.append("Overlays of class activation maps show positive evidence only.")
-    if any(not METHODS[method].layered for method in comparison.request.methods):
+    if any(not METHODS[method].layered for method in methods):
         words.append(
             f"p{100 * CLIP_SHARE:g}: maps of pixels are drawn up to that percentile of their strength."
         )
@@ -180,9 +201,13 @@ class Wide:
         colour_bar(self.sheet, drawn, (self._x(last) + self.cell + 0.04, y, self.bar, self.cell), words)
         if self.comparison.degraded:
             change = maps["clean"].values[0] - maps["degraded"].values[0]
+            peak = change_peak(change, peak)
             drawn = show_map(self._axes(4, y), change, self.style.diverging, -peak, peak)
             colour_bar(
-                self.sheet, drawn, (self._x(4) + self.cell + 0.04, y, self.bar, self.cell), "difference"
+                self.sheet,
+                drawn,
+                (self._x(4) + self.cell + 0.04, y, self.bar, self.cell),
+                change_words(change),
             )
 
     def _draw_difference(self, method: str, y: float) -> None:
@@ -194,7 +219,7 @@ class Wide:
         maps = [
             difference_between(a.heatmaps[method], b.heatmaps[method], condition) for condition in conditions
         ]
-        peak = max(float(values.abs().max()) for values in maps) or 1.0
+        peak = difference_peak(maps)
         for index, (condition, values) in enumerate(zip(conditions, maps, strict=True)):
             drawn = show_map(self._axes(2 * index + 1, y), values, self.style.diverging, -peak, peak)
             row = _find(self.comparison, method, f"A and B: {condition}")
@@ -276,14 +301,15 @@ class Narrow:
             axes = self._axes(column, y)
             show_overlay(axes, view.image(condition), maps[condition], top, self.style)
             axes.set_title(f"{letter}, {condition}")
-        change = maps["clean"].values[0] - maps["degraded"].values[0]
-        values, title = (
-            (change, "clean − degraded") if self.comparison.degraded else (maps["clean"].values[0], "raw map")
-        )
         axes = self._axes(2, y)
+        if self.comparison.degraded:
+            values = maps["clean"].values[0] - maps["degraded"].values[0]
+            peak, title, words = change_peak(values, peak), "clean − degraded", "difference"
+        else:
+            values, title, words = maps["clean"].values[0], "raw map", "evidence"
         drawn = show_map(axes, values, self.style.diverging, -peak, peak)
         axes.set_title(title)
-        self._bar_below(drawn, 2, y, "evidence")
+        self._bar_below(drawn, 2, y, words)
 
     def _bar_below(self, drawn: Any, column: int, y: float, words: str) -> None:
         box = (self.left + column * (self.cell + self.gap), y + self.cell + 0.03, self.cell, 0.04)
@@ -302,7 +328,7 @@ class Narrow:
         maps = [
             difference_between(a.heatmaps[method], b.heatmaps[method], condition) for condition in conditions
         ]
-        peak = max(float(values.abs().max()) for values in maps) or 1.0
+        peak = difference_peak(maps)
         for column, (condition, values) in enumerate(zip(conditions, maps, strict=True)):
             axes = self._axes(column, y)
             drawn = show_map(axes, values, self.style.diverging, -peak, peak)

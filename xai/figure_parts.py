@@ -6,6 +6,7 @@ The only place, with `figures.py`, that draws with matplotlib.
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,6 +144,21 @@ def evidence_words(maps: dict[str, Heatmap], method: str) -> str:
     if share(maps["clean"].values) < 1:
         return f"evidence (to p{100 * CLIP_SHARE:g})"
     return "evidence (signed)" if is_signed(method) else "positive evidence"
+
+
+def change_peak(change: Tensor, peak: float) -> float:
+    """The scale of clean - degraded: that of the two maps, or more where the difference exceeds both."""
+    return max(peak, float(change.abs().flatten().quantile(share(change))))
+
+
+def difference_peak(maps: Sequence[Tensor]) -> float:
+    """The common scale of A - B: the largest absolute value; NaN, where a difference is not defined, counts as 0."""
+    return max(float(values.nan_to_num().abs().max()) for values in maps) or 1.0
+
+
+def change_words(change: Tensor) -> str:
+    """What the colour bar of clean - degraded shows."""
+    return f"difference (to p{100 * CLIP_SHARE:g})" if share(change) < 1 else "difference"
 
 
 def overlay_peak(maps: dict[str, Heatmap], method: str) -> float:

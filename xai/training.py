@@ -108,6 +108,15 @@ def _first_card(
     )
 
 
+def find_device(device: str) -> torch.device:
+    """The device of that name; raises `ValueError` with one sentence when this machine doesn't have it."""
+    if device.split(":")[0] not in ("cpu", "cuda"):
+        raise ValueError(f"device is {device!r}; allowed are 'cpu' and 'cuda'.")
+    if device != "cpu" and not torch.cuda.is_available():
+        raise ValueError(f"device is {device!r}, but PyTorch finds no GPU here; 'cpu' works everywhere.")
+    return torch.device(device)
+
+
 def _check(architecture: str, dataset_name: str, device: str, limit: int | None) -> torch.device:
     """The device to train on, after a look at everything that would fail later and less clearly."""
     least, size = registry.architecture(architecture).min_size, dataset(dataset_name).image_size
@@ -117,11 +126,7 @@ def _check(architecture: str, dataset_name: str, device: str, limit: int | None)
         )
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; it must be at least 1.")
-    if device.split(":")[0] not in ("cpu", "cuda"):
-        raise ValueError(f"device is {device!r}; allowed are 'cpu' and 'cuda'.")
-    if device != "cpu" and not torch.cuda.is_available():
-        raise ValueError(f"device is {device!r}, but PyTorch finds no GPU here; 'cpu' works everywhere.")
-    return torch.device(device)
+    return find_device(device)
 
 
 def _split(name: str, split: str, limit: int | None, progress: Progress | None) -> ImageSet:
