@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import subprocess
 import sys
 import threading
@@ -19,11 +20,12 @@ from streamlit.testing.v1 import AppTest
 from data import degradations
 from models import zoo
 from tests.app_server import ROOT
+from tests.explain_helpers import make_model
 from tests.hostile_encoders import HostileFile, encode, scene
 from tests.hostile_files import hostile_files
 from xai.attribution import METHODS
-from xai.comparison import Request, compare, picture_from_scene
-from xai.ui import words
+from xai.comparison import Comparison, Request, compare, picture_from_scene
+from xai.ui import explaining, words
 from xai.ui.memo import Memo, size_in_bytes
 from xai.ui.widgets import plain
 
@@ -223,12 +225,25 @@ def test_a_bad_upload_is_one_sentence_and_the_others_go_on(photograph: bytes) ->
 def test_uploads_survive_another_page_and_can_be_forgotten(photograph: bytes) -> None:
     app = upload(started(), ("astronaut.jpg", photograph))
     app.switch_page("xai/ui/pages/about.py").run()
+    assert "which all visitors share" in " ".join(app.markdown[0].value.split())
     app.switch_page("xai/ui/pages/explain.py").run()
     assert healthy(app)
     assert "astronaut.jpg" in app.caption[0].value.replace("\\", "")
     next(button for button in app.button if button.label.startswith("Forget")).click().run()
     assert not app.image
     assert not app.exception
+    assert app.session_state["verdicts"] == {}
+
+
+def test_a_network_trained_again_is_loaded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XAI_MODELS", str(tmp_path))
+    for seed in (0, 1):
+        network = make_model("resnet18_cifar", 32, seed, width=8)
+        card = replace(network.card, name="again", options={"width": 8})
+        saved = zoo.save(network.network, card, tmp_path)
+        explaining.cards.clear()
+        assert explaining.model("again").card.sha256 == saved.sha256
+    explaining.cards.clear()
 
 
 @pytest.mark.parametrize("file", ODD_FILES, ids=lambda file: file.topic)
@@ -236,9 +251,7 @@ def test_odd_files_never_break_the_page(app: AppTest, file: HostileFile) -> None
     upload(app, (file.name, file.content), ("good.png", encode(scene(), "PNG")))
     assert not app.exception
     assert not app.error
-    refused = [
-        words for words in sentences(app) if words.endswith(".") and "differs from HiResCAM" not in words
-    ]
+    refused = [words for words in sentences(app) if words.endswith(".") and "HiResCAM" not in words]
     assert len(refused) == (0 if file.expectation == "ok" else 1)
     assert len(app.image) == (2 if file.expectation == "ok" else 1)
 
@@ -262,18 +275,51 @@ def test_faithfulness_is_computed_when_asked_for(app: AppTest) -> None:
     app.checkbox(key="curves").uncheck().run()
 
 
-@pytest.mark.parametrize(
-    ("method", "agreement", "warned"), [("gradcam", 0.5, True), ("gradcam", 0.95, False)]
-)
-def test_the_page_warns_when_grad_cam_is_not_what_it_seems(
-    method: str, agreement: float, warned: bool
-) -> None:
-    name = next(name for name in zoo.cards() if zoo.is_shipped(name))
-    done = compare(Request((name,), (method,)), picture_from_scene("test", 3), [zoo.load(name)])
+def compared_scene() -> Comparison:
+    """A comparison of one network that takes scenes of 64 x 64 as they are."""
+    name = next(n for n, card in zoo.cards().items() if zoo.is_shipped(n) and card.input_size == 64)
+    return compare(Request((name,)), picture_from_scene("test", 3), [zoo.load(name)])
+
+
+def with_map(done: Comparison, values: torch.Tensor, mask: torch.Tensor) -> Comparison:
+    """The same comparison with another clean map `(h, w)` and another mask of the object."""
+    result = done.results[0]
+    maps = {"gradcam": {"clean": replace(result.heatmaps["gradcam"]["clean"], values=values[None])}}
+    picture = replace(done.picture, mask=mask)
+    return replace(done, picture=picture, results=(replace(result, heatmaps=maps),))
+
+
+@pytest.mark.parametrize(("agreement", "expected"), [(0.5, "0.50"), (0.95, ""), (math.nan, "not defined")])
+def test_the_page_warns_when_grad_cam_is_not_what_it_seems(agreement: float, expected: str) -> None:
+    done = compared_scene()
     found = replace(done, results=(replace(done.results[0], gradcam_hirescam=agreement),))
-    said = [sentence for sentence in words.cautions(found) if "differs from HiResCAM" in sentence]
-    assert bool(said) == warned
-    assert all(name in sentence and "0.50" in sentence for sentence in said)
+    said = [sentence for sentence in words.cautions(found) if "HiResCAM" in sentence]
+    assert len(said) == bool(expected)
+    assert all(done.results[0].model in sentence and expected in sentence for sentence in said)
+
+
+def test_the_table_of_the_object_has_the_numbers_worked_by_hand() -> None:
+    done = compared_scene()
+    values, mask = torch.zeros(64, 64), torch.zeros(64, 64, dtype=torch.bool)
+    mask[:32, :32] = True
+    values[5, 5], values[50, 50], values[60, 60] = 3.0, 1.0, -4.0
+    (row,) = words.object_rows(with_map(done, values, mask))
+    assert list(row.values())[2:] == ["clean", "75%", "yes", "25%"]
+    (row,) = words.object_rows(with_map(done, values.flip(0, 1), mask))
+    assert list(row.values())[3:] == ["25%", "no", "25%"]
+    (row,) = words.object_rows(with_map(done, torch.zeros(4, 4), mask))
+    assert list(row.values())[3:] == ["not defined", "no", "25%"]
+    other_size = with_map(done, values, mask[:32, :32])
+    assert words.object_rows(other_size) == []
+    assert "is left out: its input has 64 × 64 pixels" in words.object_notes(other_size)[-1]
+
+
+def test_the_page_says_whether_maps_find_a_scene_s_object_and_only_there() -> None:
+    app, label = started(), "Does the map find the object"
+    (shown,) = [expander for expander in app.expander if expander.label == label]
+    assert "highest point inside" in shown.markdown[0].value
+    app.radio(key="source").set_value("sample").run()
+    assert label not in [expander.label for expander in app.expander]
 
 
 def test_markdown_in_words_is_shown_as_it_is() -> None:

@@ -30,7 +30,9 @@ def results() -> Memo:
 
 
 @st.cache_resource(show_spinner="Loading the network.", max_entries=MAX_MODELS)
-def _loaded(name: str, _sha256: str) -> Model:
+def _loaded(name: str, sha256: str) -> Model:
+    """The hash is not read here, but is what tells a network from an earlier one of its name: arguments whose names
+    begin with an underscore would not count."""
     return zoo.load(name)
 
 

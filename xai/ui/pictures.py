@@ -126,7 +126,7 @@ def _keep_uploads() -> None:
 
 
 def _forget_uploads() -> None:
-    st.session_state[UPLOADS], st.session_state[LEFT_OUT] = {}, ()
+    st.session_state[UPLOADS], st.session_state[LEFT_OUT], st.session_state[VERDICTS] = {}, (), {}
 
 
 def _decoded(upload: Upload) -> images.Image:

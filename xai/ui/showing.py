@@ -79,5 +79,15 @@ def tables(done: Comparison) -> None:
         widgets.table(rows)
         if not rows:
             st.caption("Choose a second network or a degradation to compare maps.")
+    _object_table(done)
     with st.expander("What was tapped"):
         widgets.table(words.tap_rows(done))
+
+
+def _object_table(done: Comparison) -> None:
+    if done.picture.mask is None:
+        return
+    with st.expander("Does the map find the object"):
+        widgets.table(words.object_rows(done))
+        for sentence in words.object_notes(done):
+            st.caption(widgets.plain(sentence))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+from torch import Tensor
+
+from xai import faithfulness
 from xai.attribution import METHODS
 from xai.comparison import CONDITIONS, Comparison, ModelResult
 
@@ -20,7 +23,7 @@ def lettered(done: Comparison) -> list[tuple[str, ModelResult]]:
 
 def cautions(done: Comparison) -> list[str]:
     """One sentence for each thing that makes a map say something else than what it seems to say."""
-    return [*_grad_cam_validity(done), *_no_evidence(done)]
+    return [*_grad_cam_validity(done), *_undefined_validity(done), *_no_evidence(done)]
 
 
 def notes(done: Comparison) -> list[str]:
@@ -39,9 +42,22 @@ def _grad_cam_validity(done: Comparison) -> list[str]:
     ]
 
 
+def _undefined_validity(done: Comparison) -> list[str]:
+    return [
+        f"The agreement of Grad-CAM and HiResCAM of {letter} ({result.model}) is not defined, because one of the two "
+        "maps is constant: Grad-CAM can't be relied on here."
+        for letter, result in lettered(done)
+        if "gradcam" in done.request.methods and math.isnan(_agreement(result))
+    ]
+
+
+def _agreement(result: ModelResult) -> float:
+    """Grad-CAM/HiResCAM agreement; 1 where no layer was tapped, NaN where one map is constant."""
+    return 1.0 if result.gradcam_hirescam is None else result.gradcam_hirescam
+
+
 def _differs(done: Comparison, result: ModelResult) -> bool:
-    agreement = result.gradcam_hirescam
-    return "gradcam" in done.request.methods and agreement is not None and agreement < VALID
+    return "gradcam" in done.request.methods and _agreement(result) < VALID
 
 
 def _grids(done: Comparison) -> list[str]:
@@ -123,6 +139,51 @@ def agreement_rows(done: Comparison) -> list[Row]:
 
 def _number(value: float, form: str = "{:.2f}") -> str:
     return form.format(value) if math.isfinite(value) else "not defined"
+
+
+def object_rows(done: Comparison) -> list[Row]:
+    """How well each map finds the object, for networks whose input has the size of the object's mask."""
+    mask = done.picture.mask
+    if mask is None:
+        return []
+    return [
+        {
+            "network": f"{letter}: {result.model}",
+            "method": METHODS[method].title,
+            "condition": condition,
+            **_found(maps[condition].values[0], mask),
+        }
+        for letter, result in lettered(done)
+        if tuple(mask.shape) == (result.size, result.size)
+        for method, maps in result.heatmaps.items()
+        for condition in _conditions(done)
+    ]
+
+
+def _found(values: Tensor, mask: Tensor) -> Row:
+    return {
+        "positive evidence inside": _number(faithfulness.mask_energy(values, mask), "{:.0%}"),
+        "highest point inside": "yes" if faithfulness.pointing_game(values, mask) else "no",
+        "object's share of the area (chance)": f"{float(mask.float().mean()):.0%}",
+    }
+
+
+def object_notes(done: Comparison) -> list[str]:
+    """What the rows of `object_rows` rest on, and which networks have none."""
+    mask = done.picture.mask
+    if mask is None:
+        return []
+    height, width = mask.shape
+    left_out = [
+        f"{letter} ({result.model}) is left out: its input has {result.size} × {result.size} pixels and the object's "
+        f"mask {height} × {width}."
+        for letter, result in lettered(done)
+        if (height, width) != (result.size, result.size)
+    ]
+    return [
+        "The mask is that of the clean picture; a map that ignores the object scores by chance.",
+        *left_out,
+    ]
 
 
 def tap_rows(done: Comparison) -> list[Row]:

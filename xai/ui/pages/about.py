@@ -19,7 +19,10 @@ it is not. The page says how far Grad-CAM and HiResCAM agree, and warns when the
 **Severity.** Degradations follow CIFAR-10-C for small inputs and ImageNet-C for large ones, or the grid of a paper on
 low-quality pictures; the constants in force stand above the figure. Frost and spatter are not implemented.
 
-**Your pictures** stay on this machine, in the memory of this session alone. A link to the page carries the
-choices, never an upload.
+**Your pictures** are kept in this server's memory: the files with your session, and what is decoded and computed
+from them in a store of bounded size, which all visitors share and whose entries are reached only by a hash of the
+picture or the random name of the upload. The app never writes them to disk (while a file above 1 MB arrives, the web
+server may hold it in a temporary file that nobody else can name). A link to the page carries the choices, never an
+upload.
 """
 )
