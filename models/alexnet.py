@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.layers import Normalize
+from models.layers import Normalize, check_whole_number
+
+LARGEST_HIDDEN = 8192
 
 
 class AlexNet(nn.Module):
@@ -60,11 +62,12 @@ def alexnet_small(num_classes: int, *, norm: str = "none", hidden: int = 1024) -
     """AlexNet for 32 to 96 px: the same widths and overlapping 3x3 max-pools, smaller kernels and strides.
 
     `norm` is `none`, `batch` (batch norm after every convolution) or `lrn` (local response normalisation after
-    the first two, as in Krizhevsky et al. 2012). The last three convolutions have a 4x4 grid at 32 px, an 8x8
-    grid at 64 px.
+    the first two, as in Krizhevsky et al. 2012); `hidden` (1 to 8192) is the width of the fully connected
+    layers. The last three convolutions have a 4x4 grid at 32 px, an 8x8 grid at 64 px.
     """
     if norm not in ("none", "batch", "lrn"):
         raise ValueError(f"norm is {norm!r}; allowed are 'none', 'batch' and 'lrn'.")
+    check_whole_number("hidden", hidden, LARGEST_HIDDEN)
     widths, kernels = (64, 192, 384, 256, 256), (5, 5, 3, 3, 3)
     layers: list[nn.Module] = []
     for index, (inputs, outputs) in enumerate(zip((3, *widths), widths, strict=False)):

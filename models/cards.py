@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
 from models.files import write_text
+
+LARGEST_FILE = 2**20
+INPUT_SIZES = range(8, 1025)
+"""Sides of an image, in px, that a card may ask for."""
 
 
 class CardError(ValueError):
@@ -51,13 +56,16 @@ class Card:
 def read_card(path: Path) -> Card:
     """Read a card; raises `CardError` with one sentence when it is missing, malformed or incomplete."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        with path.open("rb") as stream:
+            content = json.loads(stream.read(LARGEST_FILE).decode())
+        # half a surrogate pair, which JSON allows, can be neither shown nor stored
+        json.dumps(content, ensure_ascii=False).encode()
+    except (OSError, ValueError, RecursionError) as error:
         raise CardError(f"the card {path.name} can't be read: it is missing or not JSON.") from error
     if not isinstance(content, dict) or not _required() <= content.keys() <= get_type_hints(Card).keys():
         raise CardError(f"the card {path.name} does not have the fields of a model card.")
     for name, value in content.items():
-        if not _fits(value, get_type_hints(Card)[name]):
+        if not _fits(value, get_type_hints(Card)[name]) or not ALLOWED.get(name, _plain)(value):
             raise CardError(f"the card {path.name} has a wrong value in its field {name!r}.")
     return Card(**{**content, "classes": tuple(content["classes"])})
 
@@ -70,7 +78,37 @@ def _required() -> set[str]:
 
 def _fits(value: object, hint: Any) -> bool:
     """Whether a value read from JSON is of the field's type."""
+    if isinstance(value, bool):
+        return False
     kind = get_origin(hint) or hint
     if kind is tuple:
         return isinstance(value, list) and len(value) > 0 and all(isinstance(item, str) for item in value)
     return isinstance(value, int | float if kind is float else kind)
+
+
+def _plain(value: object) -> bool:
+    """Whether a value can be shown: text, a number that fits a float and is finite, or a flat collection of them."""
+    if isinstance(value, dict | list):
+        items = value.values() if isinstance(value, dict) else value
+        return all(not isinstance(item, dict | list) and _plain(item) for item in items)
+    return not isinstance(value, int | float) or -_LARGEST < value < _LARGEST
+
+
+def _amount(value: Any) -> bool:
+    return 0 <= value < _LARGEST
+
+
+def _shares(value: dict[str, Any]) -> bool:
+    """Whether every value is None or a number in [0, 1]."""
+    numbers = [item for item in value.values() if item is not None]
+    return all(type(item) in (int, float) and 0 <= item <= 1 for item in numbers)
+
+
+_LARGEST = 2**63
+ALLOWED: dict[str, Callable[[Any], bool]] = {
+    "input_size": INPUT_SIZES.__contains__,
+    "accuracy": _shares,
+    "accuracy_before_quantization": _shares,
+    **dict.fromkeys(("epochs", "training_seconds", "parameters", "macs", "megabytes"), _amount),
+}
+"""What a value of the right type must also be; fields not named here need only be plain."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -55,13 +58,15 @@ def pack(state: dict[str, Tensor], storage: str) -> dict[str, Tensor]:
 
 
 def unpack(packed: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Inverse of `pack`: floating-point tensors come back as float32."""
+    """Inverse of `pack`: floating-point tensors come back as float32; `CheckpointError` for a wrong scale."""
     state: dict[str, Tensor] = {}
     for name, tensor in packed.items():
         if name.endswith(SCALE_SUFFIX):
             continue
         scale = packed.get(name + SCALE_SUFFIX)
         if scale is not None:
+            if scale.shape != tensor.shape[:1]:  # would be broadcast, to any size
+                raise CheckpointError(f"the scale of {name!r} does not have one number per channel.")
             state[name] = dequantize(tensor, scale)
         else:
             state[name] = tensor.float() if tensor.is_floating_point() else tensor
@@ -80,15 +85,33 @@ def read(path: Path, expected_sha256: str | None = None) -> dict[str, Tensor]:
 
     Only safetensors is read, never a pickle. With `expected_sha256` a file that differs from its card is refused.
     """
-    if not path.is_file():
-        raise CheckpointError(f"the checkpoint {path.name} does not exist.")
-    try:
+    with _opened(path) as stream:
         if expected_sha256 is not None and sha256(path) != expected_sha256:
             raise CheckpointError(
                 f"the checkpoint {path.name} is not the file its card describes (sha256 differs)."
             )
+        return unpack({name: stream.get_tensor(name) for name in stream.keys()})  # noqa: SIM118
+
+
+def check_shapes(network: nn.Module, path: Path) -> None:
+    """Raise `CheckpointError` unless the file's header has the names and shapes of `network`'s weights.
+
+    No weight is read, and `network` may be on the meta device.
+    """
+    with _opened(path) as stream:
+        names = [name for name in stream.keys() if not name.endswith(SCALE_SUFFIX)]  # noqa: SIM118
+        found = {name: list(stream.get_slice(name).get_shape()) for name in names}
+    if found != {name: list(tensor.shape) for name, tensor in network.state_dict().items()}:
+        raise CheckpointError(f"the checkpoint {path.stem} does not fit its architecture.")
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    if not path.is_file():
+        raise CheckpointError(f"the checkpoint {path.name} does not exist.")
+    try:
         with safe_open(path, framework="pt") as stream:
-            return unpack({name: stream.get_tensor(name) for name in stream.keys()})  # noqa: SIM118
+            yield stream
     except (SafetensorError, OSError, RuntimeError) as error:
         raise CheckpointError(f"the checkpoint {path.name} is not a complete safetensors file.") from error
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import copy
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from models.layers import meta_copy
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -14,14 +16,27 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def count_macs(network: nn.Module, input_size: int) -> int:
-    """Multiply-accumulates of convolutions and matrix products for one `(3, input_size, input_size)` image.
+    """Multiply-accumulates of `nn.Conv2d` and `nn.Linear` for one `(3, input_size, input_size)` image.
 
     One multiply and one add count as one; biases, normalisation, activations and pooling are left out, as is
     usual: ResNet-50 has 4.09 G at 224 px. Nothing is computed: shapes run through a copy on the meta device.
     """
-    from torch.utils.flop_counter import FlopCounterMode  # imports triton where that is installed
+    # torch's FlopCounterMode hooks the modules of the whole process, which breaks autograd in other threads
+    copied, counts = meta_copy(network).eval(), list[int]()
 
-    copied = copy.deepcopy(network).to("meta").eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    def note(module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        counts.append(output.numel() * _macs_per_number(module))
+
+    for module in copied.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(note)
+    with torch.no_grad():
         copied(torch.zeros(1, 3, input_size, input_size, device="meta"))
-    return counter.get_total_flops() // 2
+    return sum(counts)
+
+
+def _macs_per_number(module: nn.Module) -> int:
+    """Products summed for one number of the output: the weights of one filter or one row."""
+    if isinstance(module, nn.Conv2d):
+        return module.in_channels // module.groups * module.kernel_size[0] * module.kernel_size[1]
+    return module.in_features  # type: ignore[return-value]

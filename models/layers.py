@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +35,15 @@ class Normalize(nn.Module):
         return (images - self.mean) / self.std
 
 
+def meta_copy(network: nn.Module) -> nn.Module:
+    """A copy on the meta device, which has shapes and no numbers; the weights are not copied on the way."""
+    memo: dict[int, Any] = {}
+    for tensor in itertools.chain(network.parameters(), network.buffers()):
+        blank = tensor.detach().to("meta")
+        memo[id(tensor)] = nn.Parameter(blank, False) if isinstance(tensor, nn.Parameter) else blank
+    return copy.deepcopy(network, memo)
+
+
 @contextlib.contextmanager
 def evaluation_mode(network: nn.Module) -> Iterator[nn.Module]:
     """Put every module of `network` in evaluation mode, and back in the mode it was in afterwards."""
@@ -42,6 +54,12 @@ def evaluation_mode(network: nn.Module) -> Iterator[nn.Module]:
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+def check_whole_number(name: str, value: object, largest: int) -> None:
+    """Raise `ValueError` unless `value` is a whole number from 1 to `largest`."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= largest:
+        raise ValueError(f"{name} is {value!r}; allowed is 1 to {largest}.")
 
 
 def make_out_of_place(network: nn.Module) -> nn.Module:

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.layers import Normalize
+from models.layers import Normalize, check_whole_number
 
 STEMS = ("imagenet", "cifar")
+LARGEST_WIDTH = 512
 
 
 class BasicBlock(nn.Module):
@@ -131,8 +132,9 @@ _DEPTHS: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int
 
 
 def resnet(depth: int, num_classes: int, *, stem: str = "imagenet", width: int = 64) -> ResNet:
-    """Build a ResNet of `depth` 18, 34, 50 or 101; `width` is the number of channels of the first stage."""
+    """Build a ResNet of `depth` 18, 34, 50 or 101; `width` (1 to 512) counts the channels of stage 1.""" ""
     if depth not in _DEPTHS:
         raise ValueError(f"depth is {depth!r}; allowed are {', '.join(map(str, _DEPTHS))}.")
+    check_whole_number("width", width, LARGEST_WIDTH)
     block, depths = _DEPTHS[depth]
     return ResNet(block, depths, num_classes, stem, width)

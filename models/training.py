@@ -54,8 +54,17 @@ class Recipe:
             raise ValueError(f"optimizer is {self.optimizer!r}; allowed are 'sgd' and 'adamw'.")
         if self.epochs < 1 or self.batch_size < 2:
             raise ValueError("epochs must be at least 1 and batch_size at least 2.")
+        self._check_optimisation()
         if self.padding < 0 or not 0 <= self.warmup_share < 1 or self.average_epochs < 0:
             raise ValueError("padding and average_epochs must not be negative, and warmup_share in [0, 1).")
+
+    def _check_optimisation(self) -> None:
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate is {self.learning_rate}; allowed are numbers above 0.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay is {self.weight_decay}; allowed are numbers from 0.")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing is {self.label_smoothing}; allowed are numbers in [0, 1).")
 
 
 @dataclass(frozen=True)

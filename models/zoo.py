@@ -18,6 +18,8 @@ from models import checkpoints, registry
 from models.cards import Card, CardError, read_card
 from models.checkpoints import CheckpointError
 from models.complexity import count_macs, count_parameters
+from models.files import sha256
+from models.layers import meta_copy
 from models.registry import Model
 
 SHIPPED = Path(__file__).resolve().parent / "checkpoints"
@@ -36,16 +38,27 @@ def local_folder() -> Path:
 
 def cards() -> dict[str, Card]:
     """Cards of all networks whose weights are on this machine, shipped ones first; unreadable ones are left out."""
-    found: dict[str, Card] = {}
-    for folder in (SHIPPED, local_folder()):
-        for path in sorted(folder.glob("*.json")):
-            try:
-                card = read_card(path)
-            except CardError:
-                continue
-            if card.name == path.stem and path.with_suffix(".safetensors").is_file():
-                found.setdefault(card.name, card)
+    return {name: card for name, (_path, card) in _stored().items()}
+
+
+def _stored() -> dict[str, tuple[Path, Card]]:
+    """Weights file and card of every network on this machine, by name."""
+    found: dict[str, tuple[Path, Card]] = {}
+    for path in (*_card_files(SHIPPED), *_card_files(local_folder())):
+        weights = path.with_suffix(".safetensors")
+        try:
+            card = read_card(path)
+        except CardError:
+            continue
+        if card.name == path.stem and weights.is_file():
+            found.setdefault(card.name, (weights, card))
     return found
+
+
+def _card_files(folder: Path) -> list[Path]:
+    """`NAME.json` in the folder, then `NAME/NAME.json`, as a training with `--out folder` leaves it."""
+    below = [path for path in folder.glob("*/*.json") if path.parent.name == path.stem]
+    return sorted(folder.glob("*.json")) + sorted(below)
 
 
 def names() -> tuple[str, ...]:
@@ -66,30 +79,39 @@ def load(name: str, device: str | torch.device = "cpu") -> Model:
     """
     if name in IMAGENET:
         return _load_imagenet(name, device)
-    card = cards().get(name)
-    if card is None:
+    stored = _stored()
+    if name not in stored:
         raise CheckpointError(f"there is no network {name!r}; allowed are {', '.join(names())}.")
-    folder = SHIPPED if is_shipped(name) else local_folder()
-    return load_checkpoint(folder / f"{name}.safetensors", card, device)
+    return load_checkpoint(*stored[name], device)
 
 
 def load_checkpoint(path: Path, card: Card, device: str | torch.device = "cpu") -> Model:
     """Load the checkpoint at `path`; raises `CheckpointError` when it is not what its card describes."""
+    # on the meta device first: a card that asks for far too much costs no memory
+    checkpoints.check_shapes(_build(card, "meta"), path)
+    state = checkpoints.read(path, card.sha256)
+    network = checkpoints.load_into(_build(card, "cpu"), state, card.name)
     try:
-        network = registry.build(card.architecture, len(card.classes), **card.options)
-    except (TypeError, ValueError) as error:
+        return wrap(network, card, device)
+    except ValueError as error:
+        raise CheckpointError(f"the network {card.name} can't be used: {error}") from error
+
+
+def _build(card: Card, device: str) -> nn.Module:
+    try:
+        with torch.device(device):
+            return registry.build(card.architecture, len(card.classes), **card.options)
+    except (TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"the card of {card.name} asks for {card.architecture!r} with {card.options}, which can't be built."
         ) from error
-    checkpoints.load_into(network, checkpoints.read(path, card.sha256), card.name)
-    return wrap(network, card, device)
 
 
 def wrap(network: nn.Module, card: Card, device: str | torch.device = "cpu") -> Model:
     """Make a `Model` of a loaded network and its card."""
     architecture = registry.architecture(card.architecture)
     network = network.eval().requires_grad_(False)
-    layer = registry.default_layer(network, architecture.stages, card.input_size)
+    layer = registry.default_layer(meta_copy(network), architecture.stages, card.input_size)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Model(
         card.name, network, card.classes, card.input_size, layer, architecture.head, architecture.stages, card
@@ -113,22 +135,44 @@ def save(network: nn.Module, card: Card, folder: Path, storage: str = "int8") ->
     return card
 
 
-def _imagenet_state(name: str) -> tuple[dict[str, Any], list[str], str]:
-    import torchvision
-
-    weights = getattr(torchvision.models, IMAGENET[name][1]).IMAGENET1K_V1
+def _imagenet_file(name: str, url: str) -> Path:
+    """The weights in torch's cache, downloaded there when missing."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     try:
-        state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except (URLError, OSError, RuntimeError, HTTPException, EOFError, pickle.UnpicklingError) as error:
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), _hash_prefix(url), progress=False)
+    except (URLError, OSError, RuntimeError, HTTPException, EOFError) as error:
         raise CheckpointError(
             f"the ImageNet weights of {name} could not be downloaded: the first time they need the internet."
         ) from error
-    return state, weights.meta["categories"], weights.url
+    return path
+
+
+def _hash_prefix(url: str) -> str:
+    """The first digits of the file's sha256, with which torchvision ends its file names."""
+    return url.rsplit("-", 1)[-1].removesuffix(".pth")
+
+
+def _imagenet_state(path: Path, url: str) -> tuple[dict[str, Any], str]:
+    """State dict and sha256 of a file that begins with the hash in its address; nothing else is read."""
+    try:
+        digest = sha256(path)
+        if not digest.startswith(_hash_prefix(url)):
+            raise CheckpointError(
+                f"{path} is not the file of {url} (sha256 differs); delete it to try again."
+            )
+        return torch.load(path, map_location="cpu", weights_only=True), digest
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path} holds no readable weights; delete it to try again.") from error
 
 
 def _load_imagenet(name: str, device: str | torch.device) -> Model:
-    state, categories, url = _imagenet_state(name)
-    architecture = IMAGENET[name][0]
+    import torchvision
+
+    weights = getattr(torchvision.models, IMAGENET[name][1]).IMAGENET1K_V1
+    state, digest = _imagenet_state(_imagenet_file(name, weights.url), weights.url)
+    architecture, categories = IMAGENET[name][0], weights.meta["categories"]
     network = registry.build(architecture, len(categories))
     own = {key: value for key, value in network.state_dict().items() if key.startswith("normalize.")}
     checkpoints.load_into(network, {**own, **state}, name)
@@ -140,8 +184,8 @@ def _load_imagenet(name: str, device: str | torch.device) -> Model:
         224,
         seed=0,
         device="torchvision",
-        recipe={"source": url},
-        sha256=url.rsplit("-", 1)[-1].removesuffix(".pth"),
+        recipe={"source": weights.url},
+        sha256=digest,
         storage="float32",
     )
     return wrap(network, describe(network, card), device)

@@ -1,4 +1,4 @@
-"""Stored weights: rounding, damage, cards, and the networks that ship with the project."""
+"""Stored weights and their cards: rounding, damage, hostile content."""
 
 import dataclasses
 import json
@@ -7,23 +7,19 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from data.catalogue import DatasetError, load_dataset
-from models import checkpoints, files, registry, training, zoo
+from models import checkpoints, files, registry, zoo
 from models.cards import Card, CardError, read_card
 from models.checkpoints import CheckpointError
-from models.complexity import count_macs, count_parameters
 from models.registry import Model
-from models.training import LabelledImages
+from tests.checkpoint_helpers import Payload, assert_one_sentence
 
 TinyModel = Callable[..., Model]
-SHIPPED = [name for name in zoo.cards() if zoo.is_shipped(name)]
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +41,6 @@ def stored(
     for source in (path, path.with_suffix(".json")):
         shutil.copy(source, tmp_path)
     return tmp_path / path.name, card
-
-
-def assert_one_sentence(error: BaseException) -> None:
-    """A message for a person: one line, ending in a full stop."""
-    assert "\n" not in str(error)
-    assert str(error).endswith(".")
 
 
 # Rounding
@@ -128,6 +118,14 @@ def test_saved_network_comes_back(storage: str, tmp_path: Path, tiny_model: Tiny
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [f"{card.name}.json", path.name]
 
 
+def test_network_is_not_changed_by_saving(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Linear(64, 64), nn.BatchNorm1d(64)).train()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    checkpoints.save(network, tmp_path / "n.safetensors")
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+    assert network.training
+
+
 # Damage
 
 
@@ -158,19 +156,9 @@ def test_card_without_a_hash_is_no_way_around_the_check(stored: tuple[Path, Card
         zoo.load(card.name)
 
 
-class _Payload:
-    """Unpickling this creates a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.path,)
-
-
 def test_renamed_pickle_is_refused_and_not_run(stored: tuple[Path, Card], tmp_path: Path) -> None:
     path, card = stored
-    for content in (pickle.dumps(_Payload(tmp_path / "ran")), pickle.dumps({"fc.weight": [1.0]})):
+    for content in (pickle.dumps(Payload(tmp_path / "ran")), pickle.dumps({"fc.weight": [1.0]})):
         path.write_bytes(content)
         dataclasses.replace(card, sha256=files.sha256(path)).write(path.with_suffix(".json"))
         with pytest.raises(CheckpointError, match=r"is not a complete safetensors file\.$") as caught:
@@ -180,6 +168,18 @@ def test_renamed_pickle_is_refused_and_not_run(stored: tuple[Path, Card], tmp_pa
     with pytest.raises(CheckpointError, match=r"is not a complete safetensors file\.$"):
         checkpoints.read(path)
     assert not (tmp_path / "ran").exists()
+
+
+def test_scale_is_not_broadcast(tmp_path: Path) -> None:
+    """A thousand scales for one channel would make a thousand channels of it."""
+    tensors = {
+        "weight": torch.ones(1, 8, dtype=torch.int8),
+        f"weight{checkpoints.SCALE_SUFFIX}": torch.ones(1000),
+    }
+    save_file(tensors, tmp_path / "net.safetensors")
+    with pytest.raises(CheckpointError, match="one number per channel") as caught:
+        checkpoints.read(tmp_path / "net.safetensors")
+    assert_one_sentence(caught.value)
 
 
 def test_impossible_scale_is_refused(stored: tuple[Path, Card]) -> None:
@@ -202,6 +202,12 @@ def test_impossible_scale_is_refused(stored: tuple[Path, Card]) -> None:
         {"options": {"width": 16}},
         {"options": {"depth": 50}},
         {"options": {"width": "eight"}},
+        {"options": {"width": 10**9}},
+        {"options": {"width": 2000}},
+        {"options": {"width": -5}},
+        {"options": {"width": 512}},
+        {"architecture": "alexnet", "options": {"hidden": 10**9}},
+        {"architecture": "resnet101_cifar", "options": {"width": 512}},
     ],
 )
 def test_weights_of_another_network_are_refused(stored: tuple[Path, Card], change: dict[str, Any]) -> None:
@@ -210,6 +216,59 @@ def test_weights_of_another_network_are_refused(stored: tuple[Path, Card], chang
     with pytest.raises(CheckpointError) as caught:
         zoo.load(card.name)
     assert_one_sentence(caught.value)
+
+
+@pytest.mark.parametrize("size", [0, -1, 7, 1025, 10**6])
+def test_card_with_an_impossible_size_is_left_out(size: int, stored: tuple[Path, Card]) -> None:
+    path, card = stored
+    dataclasses.replace(card, input_size=size).write(path.with_suffix(".json"))
+    assert card.name not in zoo.cards()
+
+
+def test_size_too_small_for_the_network_is_refused(tmp_path: Path) -> None:
+    network, path = registry.build("alexnet_224", 2), tmp_path / "net.safetensors"
+    digest = checkpoints.save(network, path)
+    card = dataclasses.replace(CARD, architecture="alexnet_224", input_size=62, sha256=digest)
+    with pytest.raises(CheckpointError, match="62 x 62 px is too small") as caught:
+        zoo.load_checkpoint(path, card)
+    assert_one_sentence(caught.value)
+
+
+def test_card_that_asks_for_too_much_costs_no_memory(
+    stored: tuple[Path, Card], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wide network is compared with the file's header on the meta device and never built in memory."""
+    path, card = stored
+    built: list[str] = []
+    real = registry.build
+
+    def build(*args: Any, **options: Any) -> nn.Module:
+        network = real(*args, **options)
+        built.append(next(network.parameters()).device.type)
+        return network
+
+    monkeypatch.setattr(registry, "build", build)
+    dataclasses.replace(card, options={"width": 512}).write(path.with_suffix(".json"))
+    with pytest.raises(CheckpointError, match="does not fit its architecture"):
+        zoo.load(card.name)
+    assert built == ["meta"]
+
+
+def test_large_inputs_are_run_through_shapes_alone(
+    stored: tuple[Path, Card], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    real = registry.default_layer
+
+    def default_layer(network: nn.Module, *args: Any) -> str:
+        seen.append(next(network.parameters()).device.type)
+        return real(network, *args)
+
+    monkeypatch.setattr(registry, "default_layer", default_layer)
+    path, card = stored
+    dataclasses.replace(card, input_size=1024).write(path.with_suffix(".json"))
+    assert zoo.load(card.name).default_layer == "layer4"
+    assert seen == ["meta"]
 
 
 def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
@@ -245,6 +304,21 @@ BAD_CARDS = {
     "no classes": _card_with(classes=[]),
     "wrong accuracy": _card_with(accuracy="high"),
     "wrong size": _card_with(input_size="64"),
+    "tiny size": _card_with(input_size=7),
+    "huge size": _card_with(input_size=1025),
+    "size of true": _card_with(input_size=True),
+    "accuracy in words": _card_with(accuracy={"test": "high"}),
+    "accuracy of true": _card_with(accuracy={"test": True}),
+    "accuracy in a list": _card_with(accuracy_before_quantization={"test": [0.5]}),
+    "accuracy above one": _card_with(accuracy={"test": 83.4}),
+    "accuracy of nothing": _card_with(accuracy={"test": float("nan")}),
+    "5000 digits": _card_with().replace('"seed": 3', '"seed": ' + "9" * 5000),
+    "400 digits": _card_with(parameters=10**400),
+    "endless": _card_with(training_seconds=float("inf")),
+    "negative": _card_with(macs=-1),
+    "nested recipe": _card_with(recipe={"epochs": {"two": 2}}),
+    "half a character": _card_with(note="\ud800"),
+    "endless note": _card_with(note="a" * 2**20),
     **{f"no {entry.name}": _card_with(**{entry.name: ...}) for entry in dataclasses.fields(Card)[:8]},
     "no hash": _card_with(sha256=...),
 }
@@ -282,6 +356,20 @@ def test_cards_without_weights_or_under_another_name_are_left_out(stored: tuple[
 # The networks at hand
 
 
+def test_networks_in_folders_of_their_own_are_found(stored: tuple[Path, Card], tmp_path: Path) -> None:
+    """A training writes `runs/NAME/NAME.json`; `curves/*.json` and other files below are no cards."""
+    path, card = stored
+    for source in (path, path.with_suffix(".json")):
+        for folder in (card.name, "curves"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            shutil.copy(source, tmp_path / folder)
+        source.unlink()
+    assert [name for name in zoo.cards() if not zoo.is_shipped(name)] == [card.name]
+    assert zoo.load(card.name).card == card
+    (tmp_path / card.name / path.name).unlink()
+    assert card.name not in zoo.cards()
+
+
 def test_unknown_name_lists_the_allowed(stored: tuple[Path, Card]) -> None:
     with pytest.raises(CheckpointError) as caught:
         zoo.load("vgg")
@@ -301,84 +389,3 @@ def test_local_network_loads_beside_a_shipped_card_without_weights(
     assert zoo.load(card.name).name == card.name
     shutil.copy(path, shipped)
     assert zoo.is_shipped(card.name)
-
-
-@pytest.mark.parametrize("name", zoo.IMAGENET)
-@pytest.mark.parametrize("failure", [URLError("no route"), ConnectionResetError(), RuntimeError("bad hash")])
-def test_imagenet_without_internet_says_so(
-    name: str, failure: Exception, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def fail(*_args: Any, **_options: Any) -> None:
-        raise failure
-
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("torch.hub.download_url_to_file", fail)
-    with pytest.raises(CheckpointError, match="could not be downloaded") as caught:
-        zoo.load(name)
-    assert_one_sentence(caught.value)
-
-
-def test_imagenet_weights_are_loaded_without_running_pickles(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """The file in torch's cache is read with `weights_only`: fitting weights load, a payload does not run."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    folder = tmp_path / "hub" / "checkpoints"
-    folder.mkdir(parents=True)
-    network = registry.build("resnet18", 1000)
-    own = {key: value for key, value in network.state_dict().items() if not key.startswith("normalize.")}
-    file = folder / "resnet18-f37072fd.pth"
-    torch.save(own, file)
-    model = zoo.load("resnet18-imagenet")
-    assert model.classes[:2] == ("tench", "goldfish")
-    assert (len(model.classes), model.input_size, model.card.sha256) == (1000, 224, "f37072fd")
-    assert torch.equal(model.network.state_dict()["fc.weight"], own["fc.weight"])
-    torch.save(_Payload(tmp_path / "ran"), file)
-    with pytest.raises(CheckpointError):
-        zoo.load("resnet18-imagenet")
-    assert not (tmp_path / "ran").exists()
-
-
-# What ships
-
-
-def test_shipped_cards_are_all_readable() -> None:
-    assert sorted(SHIPPED) == sorted(path.stem for path in zoo.SHIPPED.glob("*.safetensors"))
-    assert sorted(SHIPPED) == sorted(path.stem for path in zoo.SHIPPED.glob("*.json"))
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_checkpoint_is_what_its_card_says(name: str, shipped_models: dict[str, Model]) -> None:
-    model = shipped_models[name]
-    path = zoo.SHIPPED / f"{name}.safetensors"
-    assert files.sha256(path) == model.card.sha256
-    assert path.stat().st_size / 1e6 == pytest.approx(model.card.megabytes, abs=0.005)
-    assert count_parameters(model.network) == model.card.parameters
-    assert count_macs(model.network, model.input_size) == model.card.macs
-    assert model.card.epochs == model.card.recipe["epochs"], "the training was not finished"
-    for split in ("test", "validation"):
-        assert 0 <= (model.card.accuracy[split] or -1) <= 1
-    assert model.card.note == "" or "trial" not in model.card.note
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_accuracy_is_measured_again(name: str, shipped_models: dict[str, Model]) -> None:
-    """On 500 test images the share of right ones lies within four standard deviations of the card's accuracy."""
-    model = shipped_models[name]
-    try:
-        data = load_dataset(model.card.dataset, "test")
-    except DatasetError as error:
-        pytest.skip(str(error))
-    some = data.take(torch.linspace(0, len(data) - 1, 500).long())
-    _loss, found = training.evaluate(model.network, LabelledImages(some.images, some.labels), model.device)
-    stated = model.card.accuracy["test"] or 0.0
-    deviation = max((stated * (1 - stated) / 500) ** 0.5, 1 / 500)
-    assert abs(found - stated) <= 4 * deviation
-
-
-def test_network_is_not_changed_by_saving(tmp_path: Path) -> None:
-    network = nn.Sequential(nn.Linear(64, 64), nn.BatchNorm1d(64)).train()
-    before = {key: value.clone() for key, value in network.state_dict().items()}
-    checkpoints.save(network, tmp_path / "n.safetensors")
-    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
-    assert network.training

@@ -13,6 +13,7 @@ from models.complexity import count_macs, count_parameters
 from models.layers import Normalize, evaluation_mode, make_out_of_place
 from models.registry import ARCHITECTURES, Model, default_layer, layer_grids
 from models.resnet import resnet
+from models.training import Recipe
 
 TinyModel = Callable[..., Model]
 IMAGENET_STEM = ("resnet18", "resnet34", "resnet50", "resnet101")
@@ -151,6 +152,28 @@ def test_macs_of_a_convolution_and_a_linear_layer_by_hand() -> None:
     assert network[0].weight.device.type == "cpu"
 
 
+def test_macs_of_groups_shared_layers_and_uneven_kernels_by_hand() -> None:
+    """4 outputs of 2/2*1*3 products on 8x6, twice 4 outputs of 4 products on 8x6."""
+    shared = nn.Conv2d(4, 4, 1)
+    network = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Conv2d(2, 4, (1, 3), groups=2), shared, shared)
+    assert count_macs(network, 8) == 2 * 3 * 64 + 4 * 3 * 48 + 2 * 4 * 4 * 48
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_counting_macs_hooks_no_module_but_its_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one network is counted, no hook stands on another or on the modules of the whole process."""
+    seen: list[bool] = []
+
+    class Watcher(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            hooks = nn.modules.module
+            seen.append(bool(hooks._global_forward_hooks or hooks._global_forward_pre_hooks))
+            return x
+
+    count_macs(nn.Sequential(nn.Conv2d(3, 2, 1), Watcher()), 8)
+    assert seen == [False]
+
+
 @pytest.mark.parametrize("name", ["alexnet_224", *IMAGENET_STEM])
 def test_state_dict_has_torchvisions_names_and_shapes(name: str) -> None:
     import torchvision
@@ -206,6 +229,18 @@ def test_registry_refuses_a_second_entry_of_the_same_name() -> None:
         (lambda: registry.build("alexnet_224", 10, hidden=8), "no option 'hidden'; allowed are none."),
         (lambda: registry.build("alexnet", 10, norm="layer"), "norm is 'layer'; allowed are"),
         (lambda: registry.build("resnet18", 10, stem="vit"), "stem is 'vit'; allowed are imagenet, cifar."),
+        (lambda: registry.build("resnet18", 10, width=-5), "width is -5; allowed is 1 to 512."),
+        (
+            lambda: registry.build("resnet50_cifar", 10, width=10**9),
+            "width is 1000000000; allowed is 1 to 512.",
+        ),
+        (lambda: registry.build("resnet18", 10, width=True), "width is True; allowed is 1 to 512."),
+        (lambda: registry.build("alexnet", 10, hidden=0), "hidden is 0; allowed is 1 to 8192."),
+        (lambda: Recipe(learning_rate=0), "learning_rate is 0; allowed are numbers above 0."),
+        (lambda: Recipe(learning_rate=float("nan")), "learning_rate is nan; allowed are"),
+        (lambda: Recipe(weight_decay=-1e-4), "weight_decay is -0.0001; allowed are numbers from 0."),
+        (lambda: Recipe(label_smoothing=1.0), "label_smoothing is 1.0; allowed are numbers in [0, 1)."),
+        (lambda: Recipe(label_smoothing=-0.1), "label_smoothing is -0.1; allowed are numbers in [0, 1)."),
         (lambda: resnet(20, 10), "depth is 20; allowed are 18, 34, 50, 101."),
     ],
 )

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.complexity import count_macs
 from models.registry import Model
 from tests.explain_helpers import make_model
 from xai import attribution
@@ -97,6 +98,28 @@ def test_eight_threads_four_models_all_methods_at_once() -> None:
     alone = _models()
     expected = {job: _map(alone, job) for job in jobs}
     assert _disagreements(_models(), jobs, expected) == []
+
+
+@pytest.mark.usefixtures("one_thread_each")
+def test_counting_macs_of_another_network_disturbs_no_map() -> None:
+    jobs = _jobs(("saliency", "gradcam", "guided_backprop"))
+    models, other, stop = _models(), make_model("resnet18", 32, width=4).network, threading.Event()
+    expected = {job: _map(models, job) for job in jobs}
+
+    def count() -> set[int]:
+        found = {count_macs(other, 32)}
+        while not stop.is_set():
+            found.add(count_macs(other, 32))
+        return found
+
+    with ThreadPoolExecutor(1) as pool:
+        counting = pool.submit(count)
+        try:
+            problems = _disagreements(models, jobs, expected)
+        finally:
+            stop.set()
+        assert problems == []
+        assert len(counting.result()) == 1
 
 
 @pytest.mark.usefixtures("one_thread_each")

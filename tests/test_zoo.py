@@ -1,0 +1,130 @@
+"""The networks that ship with the project, and torchvision's ImageNet weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import pytest
+import torch
+
+from data.catalogue import DatasetError, load_dataset
+from models import files, registry, training, zoo
+from models.checkpoints import CheckpointError
+from models.complexity import count_macs, count_parameters
+from models.registry import Model
+from models.training import LabelledImages
+from tests.checkpoint_helpers import Payload, assert_one_sentence
+
+SHIPPED = [name for name in zoo.cards() if zoo.is_shipped(name)]
+
+
+# What ships
+
+
+def test_shipped_cards_are_all_readable() -> None:
+    assert sorted(SHIPPED) == sorted(path.stem for path in zoo.SHIPPED.glob("*.safetensors"))
+    assert sorted(SHIPPED) == sorted(path.stem for path in zoo.SHIPPED.glob("*.json"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_checkpoint_is_what_its_card_says(name: str, shipped_models: dict[str, Model]) -> None:
+    model = shipped_models[name]
+    path = zoo.SHIPPED / f"{name}.safetensors"
+    assert files.sha256(path) == model.card.sha256
+    assert path.stat().st_size / 1e6 == pytest.approx(model.card.megabytes, abs=0.005)
+    assert count_parameters(model.network) == model.card.parameters
+    assert count_macs(model.network, model.input_size) == model.card.macs
+    assert model.card.epochs == model.card.recipe["epochs"], "the training was not finished"
+    for split in ("test", "validation"):
+        assert 0 <= (model.card.accuracy[split] or -1) <= 1
+    assert model.card.note == "" or "trial" not in model.card.note
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_accuracy_is_measured_again(name: str, shipped_models: dict[str, Model]) -> None:
+    """On 500 test images the share of right ones lies within four standard deviations of the card's accuracy."""
+    model = shipped_models[name]
+    try:
+        data = load_dataset(model.card.dataset, "test")
+    except DatasetError as error:
+        pytest.skip(str(error))
+    some = data.take(torch.linspace(0, len(data) - 1, 500).long())
+    _loss, found = training.evaluate(model.network, LabelledImages(some.images, some.labels), model.device)
+    stated = model.card.accuracy["test"] or 0.0
+    deviation = max((stated * (1 - stated) / 500) ** 0.5, 1 / 500)
+    assert abs(found - stated) <= 4 * deviation
+
+
+def test_curves_are_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XAI_MODELS", str(zoo.SHIPPED / "curves"))
+    assert set(zoo.cards()) == set(SHIPPED)
+
+
+# ImageNet
+
+
+@pytest.mark.parametrize("name", zoo.IMAGENET)
+@pytest.mark.parametrize("failure", [URLError("no route"), ConnectionResetError(), RuntimeError("bad hash")])
+def test_imagenet_without_internet_says_so(
+    name: str, failure: Exception, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_args: Any, **_options: Any) -> None:
+        raise failure
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", fail)
+    with pytest.raises(CheckpointError, match="could not be downloaded") as caught:
+        zoo.load(name)
+    assert_one_sentence(caught.value)
+
+
+@pytest.fixture
+def cached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[object], str]:
+    """Put an object into torch's cache as the weights of ResNet-18, with an address that fits; returns the hash."""
+    import torchvision
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+
+    def put(content: object) -> str:
+        torch.save(content, folder / "new.pth")
+        digest = files.sha256(folder / "new.pth")
+        path = (folder / "new.pth").rename(folder / f"resnet18-{digest[:8]}.pth")
+        weights = torchvision.models.ResNet18_Weights.IMAGENET1K_V1
+        monkeypatch.setattr(weights.value, "url", f"https://example.org/{path.name}")
+        return digest
+
+    return put
+
+
+def _imagenet_weights() -> dict[str, torch.Tensor]:
+    state = registry.build("resnet18", 1000).state_dict()
+    return {key: value for key, value in state.items() if not key.startswith("normalize.")}
+
+
+def test_imagenet_weights_are_loaded_without_running_pickles(
+    cached: Callable[[object], str], tmp_path: Path
+) -> None:
+    """The file in torch's cache is read with `weights_only`: fitting weights load, a payload does not run."""
+    own = _imagenet_weights()
+    digest = cached(own)
+    model = zoo.load("resnet18-imagenet")
+    assert model.classes[:2] == ("tench", "goldfish")
+    assert (len(model.classes), model.input_size, model.card.sha256) == (1000, 224, digest)
+    assert torch.equal(model.network.state_dict()["fc.weight"], own["fc.weight"])
+    cached(Payload(tmp_path / "ran"))
+    with pytest.raises(CheckpointError, match="holds no readable weights") as caught:
+        zoo.load("resnet18-imagenet")
+    assert_one_sentence(caught.value)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_changed_imagenet_weights_are_refused(cached: Callable[[object], str], tmp_path: Path) -> None:
+    """Weights that were put into torch's cache under the right name, but are others, are not read."""
+    digest = cached(_imagenet_weights())
+    torch.save(_imagenet_weights(), tmp_path / "hub" / "checkpoints" / f"resnet18-{digest[:8]}.pth")
+    with pytest.raises(CheckpointError, match="sha256 differs") as caught:
+        zoo.load("resnet18-imagenet")
+    assert_one_sentence(caught.value)
