@@ -103,6 +103,7 @@ def test_a_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
         ("train --architecture vgg --dataset cue10 --out {out}", "vgg"),
         ("train --architecture resnet18 --dataset mnist --out {out}", "mnist"),
         ("train --architecture resnet18 --dataset cue10 --optimizer lion --out {out}", "lion"),
+        ("train --architecture resnet18 --dataset cue10 --width 0 --out {out}", "width is 0"),
         ("data fetch mnist", "mnist"),
         ("data unpack nowhere.tar", "nowhere.tar"),
         ("dance", "dance"),

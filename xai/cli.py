@@ -253,7 +253,7 @@ def run_train(arguments: argparse.Namespace) -> int:
     )
     given = {name: getattr(arguments, name) for name in chosen if getattr(arguments, name) is not None}
     recipe = replace(recipe, **given)
-    options = {"width": arguments.width} if arguments.width else {}
+    options = {} if arguments.width is None else {"width": arguments.width}
     bar = _bar(recipe.epochs, "training")
 
     def report(epoch: int, step: int, steps: int, loss: float, accuracy: float) -> None:
