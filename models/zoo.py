@@ -23,6 +23,8 @@ from models.layers import meta_copy
 from models.registry import Model
 
 SHIPPED = Path(__file__).resolve().parent / "checkpoints"
+SMALL_INPUT = 256
+"""Input side in px up to which one forward pass is cheaper than importing what the meta device needs."""
 IMAGENET = {
     "alexnet-imagenet": ("alexnet_224", "AlexNet_Weights"),
     "resnet18-imagenet": ("resnet18", "ResNet18_Weights"),
@@ -87,8 +89,9 @@ def load(name: str, device: str | torch.device = "cpu") -> Model:
 
 def load_checkpoint(path: Path, card: Card, device: str | torch.device = "cpu") -> Model:
     """Load the checkpoint at `path`; raises `CheckpointError` when it is not what its card describes."""
-    # on the meta device first: a card that asks for far too much costs no memory
-    checkpoints.check_shapes(_build(card, "meta"), path)
+    if path.parent != SHIPPED:
+        # on the meta device first: a card that asks for far too much costs no memory, only a second of imports
+        checkpoints.check_shapes(_build(card, "meta"), path)
     state = checkpoints.read(path, card.sha256)
     network = checkpoints.load_into(_build(card, "cpu"), state, card.name)
     try:
@@ -111,7 +114,8 @@ def wrap(network: nn.Module, card: Card, device: str | torch.device = "cpu") -> 
     """Make a `Model` of a loaded network and its card."""
     architecture = registry.architecture(card.architecture)
     network = network.eval().requires_grad_(False)
-    layer = registry.default_layer(meta_copy(network), architecture.stages, card.input_size)
+    sketch = network if card.input_size <= SMALL_INPUT else meta_copy(network)
+    layer = registry.default_layer(sketch, architecture.stages, card.input_size)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Model(
         card.name, network, card.classes, card.input_size, layer, architecture.head, architecture.stages, card
