@@ -175,7 +175,7 @@ def bombs() -> Iterator[HostileFile]:
         "BMP run-length wide", "wide.bmp", rle_bmp(19_000_000, 2, b"\0\2\xff\xff" * 9), "refused"
     )
     yield HostileFile("BMP run-length long", "rle.bmp", rle_bmp(6000, 6000, b"\1\1" * 2_200_000), "refused")
-    yield HostileFile("21 MiB", "large.png", encode(scene(), "PNG") + bytes(21 * 2**20), "refused")
+    yield HostileFile("26 MiB", "large.png", encode(scene(), "PNG") + bytes(26 * 2**20), "refused")
 
 
 def _webp_bombs() -> Iterator[HostileFile]:

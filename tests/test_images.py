@@ -251,7 +251,7 @@ def test_refusing_takes_little_memory(file: HostileFile) -> None:
 
 
 def test_png_chunk_limit_spares_honest_files() -> None:
-    # The smallest chunks that libpng writes by default hold 8 KiB, so 20 MiB make 2,560.
+    # The smallest chunks that libpng writes by default hold 8 KiB, so 25 MiB make 3,200.
     assert Limits().max_bytes / 8192 < MAX_PNG_CHUNKS
 
 
