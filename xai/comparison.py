@@ -307,6 +307,21 @@ def _validity(cams: dict[str, dict[str, Heatmap]]) -> float | None:
     return faithfulness.pearson(cams["gradcam"]["clean"].values[0], cams["hirescam"]["clean"].values[0])
 
 
+def view_sentences(comparison: Comparison) -> list[str]:
+    """How each network got the picture (resizing, degradation with its constants, PSNR and SSIM), once for those
+    that got the same; with the letters A and B where they differ."""
+    found: dict[str, list[str]] = {}
+    for letter, result in zip("AB", comparison.results, strict=False):
+        view = comparison.view(result)
+        words = f"{view.resized}."
+        if comparison.degraded:
+            words += f" {view.degradation}: PSNR {view.psnr:.1f} dB, SSIM {view.ssim:.3f}."
+        found.setdefault(words, []).append(letter)
+    if len(found) == 1:
+        return list(found)
+    return [f"{' and '.join(letters)}: {words}" for words, letters in found.items()]
+
+
 def on_common_grid(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Average both maps `(h, w)` down to the smaller height and width of the two; equal grids stay as they are."""
     grid = (min(a.shape[0], b.shape[0]), min(a.shape[1], b.shape[1]))

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xai.attribution import INPUT_LAYERS, METHODS
-from xai.comparison import Agreement, Comparison, ModelResult, difference_between
+from xai.comparison import Agreement, Comparison, ModelResult, difference_between, view_sentences
 from xai.figure_parts import (
     CLIP_SHARE,
     WIDTHS,
@@ -76,22 +76,6 @@ def _tap_sentence(result: ModelResult) -> str:
     return f"maps for {result.classes[result.target]} at {'; '.join(sorted(places))}"
 
 
-def _views(comparison: Comparison) -> list[str]:
-    """How each network got the picture, once for those that got the same."""
-    found: dict[str, list[str]] = {}
-    for letter, result in _letters(comparison):
-        view = comparison.view(result)
-        words = f"{view.resized}."
-        if comparison.degraded:
-            words += f" Degraded: {view.degradation}; PSNR {view.psnr:.1f} dB, SSIM {view.ssim:.2f}."
-        found.setdefault(words, []).append(letter)
-    if len(found) == 1:
-        return list(found)
-    return [f"{letters[0]}: {words}" for words, letters in found.items()] + [
-        "The picture is shown as A sees it."
-    ]
-
-
 def _validity_words(value: float) -> str:
     return f"Grad-CAM/HiResCAM agreement {f'{value:.2f}' if math.isfinite(value) else 'not defined'}"
 
@@ -99,7 +83,9 @@ def _validity_words(value: float) -> str:
 def _caption(comparison: Comparison, *, taps: bool = False) -> str:
     """One paragraph with what is needed to read the figure: picture, resizing, degradation, targets, validity."""
     picture, methods = comparison.picture, comparison.request.methods
-    words = [f"{picture.name}.", *_views(comparison)]
+    words = [f"{picture.name}.", *view_sentences(comparison)]
+    if len(comparison.views) > 1:
+        words.append("The picture is shown as A sees it.")
     if picture.label:
         words.append(f"True class: {picture.label}.")
     for letter, result in _letters(comparison):

@@ -22,7 +22,7 @@ _SPLITS = ("train", "validation", "test")
 
 
 def default_recipe(architecture: str, dataset_name: str) -> Recipe:
-    """A short recipe that suits the architecture; chosen on validation images."""
+    """The recipe that `train` starts from: values usual for such networks, not tuned."""
     recipe = Recipe(flip=dataset_name.split(":")[0] != "folder")
     if architecture.startswith("alexnet"):
         return replace(recipe, learning_rate=0.05 if architecture != "alexnet_bn" else 0.1)

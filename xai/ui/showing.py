@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from xai import figures
-from xai.comparison import Comparison
+from xai.comparison import Comparison, view_sentences
 from xai.figures import Style
 from xai.ui import explaining, loading, widgets, words
 from xai.ui.pictures import Offer
@@ -40,7 +40,7 @@ def pick(offer: Offer) -> str | None:
 
 def summary(done: Comparison) -> None:
     """What was done to the picture, what the networks say, and what to be careful about."""
-    steps = [f"{note[:1].upper()}{note[1:]}." for note in done.picture.notes] + words.statements(done)
+    steps = [f"{note[:1].upper()}{note[1:]}." for note in done.picture.notes] + view_sentences(done)
     st.caption(widgets.plain(f"{done.picture.name}: {' '.join(steps)}"))
     said = [
         (f"{letter}: {result.model}", words.verdict(done, result)) for letter, result in words.lettered(done)

@@ -90,20 +90,6 @@ def _conditions(done: Comparison) -> tuple[str, ...]:
     return CONDITIONS if done.degraded else CONDITIONS[:1]
 
 
-def statements(done: Comparison) -> list[str]:
-    """How each network got the picture: resizing, degradation with its constants, PSNR and SSIM."""
-    found: dict[str, list[str]] = {}
-    for letter, result in lettered(done):
-        view = done.view(result)
-        words = f"{view.resized}."
-        if done.degraded:
-            words += f" {view.degradation}: PSNR {view.psnr:.1f} dB, SSIM {view.ssim:.3f}."
-        found.setdefault(words, []).append(letter)
-    if len(found) == 1:
-        return list(found)
-    return [f"{' and '.join(letters)}: {words}" for words, letters in found.items()]
-
-
 def top_rows(done: Comparison, result: ModelResult) -> list[Row]:
     """Top classes with their probabilities."""
     rows = []
