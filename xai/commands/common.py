@@ -1,0 +1,58 @@
+"""What the commands share: progress bars, closing lines, and the check of a device's name."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+Command = Callable[[argparse.Namespace], int]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and exit with 2."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def progress_bar(total: int, what: str) -> Any:
+    """A progress bar of `total` steps on standard error."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc=what, unit="", file=sys.stderr, dynamic_ncols=True)
+
+
+def show_progress() -> Callable[[int, int, str], None]:
+    """A progress callback `(done, total, what)` that draws one bar per task."""
+    bars: dict[str, Any] = {}
+
+    def show(done: int, total: int, what: str) -> None:
+        if what not in bars:
+            bars[what] = progress_bar(total, what)
+        bars[what].update(done - bars[what].n)
+        if done >= total:
+            bars.pop(what).close()
+
+    return show
+
+
+def wrote(paths: Sequence[Path]) -> None:
+    """Print the paths that a command wrote."""
+    for path in paths:
+        print(f"wrote {path}")
+
+
+def percent(value: float | None) -> str:
+    """A share in [0, 1] as percent with two decimals, empty where there is none."""
+    return "" if value is None else f"{100 * value:.2f}"
+
+
+def check_device(device: str) -> None:
+    """Raise `ValueError` when this machine has no such device."""
+    from xai.training import find_device
+
+    find_device(device)
