@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any, get_origin, get_type_hints
 
 from models.files import write_text
 
+STANDARD = "standard"
+"""Name of the recipe that names of networks leave out."""
 LARGEST_FILE = 2**20
 INPUT_SIZES = range(8, 1025)
 """Sides of an image, in px, that a card may ask for."""
@@ -51,6 +54,22 @@ class Card:
     def write(self, path: Path) -> None:
         """Write the card as JSON, by rename."""
         write_text(path, json.dumps(asdict(self), indent=2) + "\n")
+
+
+def recipe_name(card: Card) -> str:
+    """Name of the recipe the network was trained by; cards from before recipes had names hold the standard one."""
+    return str(card.recipe.get("name", STANDARD))
+
+
+def training_command(card: Card) -> str:
+    """The command that trains such a network again."""
+    asked: dict[str, Any] = {"architecture": card.architecture, "dataset": card.dataset, "seed": card.seed}
+    if recipe_name(card) != STANDARD:
+        asked["recipe"] = recipe_name(card)
+    asked |= {key: card.recipe[key] for key in ("epochs", "batch_size") if key in card.recipe}
+    asked |= card.options
+    flags = " ".join(f"--{key.replace('_', '-')} {shlex.quote(str(value))}" for key, value in asked.items())
+    return f"python -m xai train {flags} --out DIR"
 
 
 def read_card(path: Path) -> Card:

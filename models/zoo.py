@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import platform
+from collections.abc import Sequence
 from dataclasses import replace
 from http.client import HTTPException
 from pathlib import Path
@@ -15,7 +17,7 @@ import torch
 from torch import nn
 
 from models import checkpoints, registry
-from models.cards import Card, CardError, read_card
+from models.cards import Card, CardError, read_card, training_command
 from models.checkpoints import CheckpointError
 from models.complexity import count_macs, count_parameters
 from models.files import sha256
@@ -43,17 +45,69 @@ def cards() -> dict[str, Card]:
     return {name: card for name, (_path, card) in _stored().items()}
 
 
+def records() -> dict[str, Card]:
+    """Cards of all trained networks, those of `cards` first, then those of which only the card is here.
+
+    The latter lie in `records/NAME.json` of the shipped or the local folder: they were trained and measured, but
+    their weights were not kept. `load` refuses them.
+    """
+    return {name: card for name, (_path, card) in _recorded().items()}
+
+
+def has_weights(name: str) -> bool:
+    """Whether the weights of the network are on this machine, so that `load` finds them without a download."""
+    return name in _stored()
+
+
+def curve_path(name: str) -> Path | None:
+    """The training curve that belongs to the card of `name`: a JSON list with one object for each epoch."""
+    return _beside(name, "curves", "curve.json")
+
+
+def predictions_path(name: str) -> Path | None:
+    """The stored predictions on the test split that belong to the card of `name`, a Parquet file."""
+    return _beside(name, "predictions", "predictions.parquet")
+
+
+def _beside(name: str, folder: str, own_name: str) -> Path | None:
+    """`NAME/own_name` beside a card in its own folder, else `folder/NAME.*` beside it or beside `records`."""
+    if name not in (found := _recorded()):
+        return None
+    card = found[name][0]
+    shared = card.parent.parent if card.parent.name in ("records", name) else card.parent
+    own, common = card.parent / own_name, shared / folder / f"{name}{Path(own_name).suffix}"
+    return next(
+        (path for path in ((own, common) if card.parent.name == name else (common,)) if path.is_file()), None
+    )
+
+
+def _recorded() -> dict[str, tuple[Path, Card]]:
+    """Path of the card and card of every trained network, by name."""
+    found = {name: (path.with_suffix(".json"), card) for name, (path, card) in _stored().items()}
+    paths = [path for folder in (SHIPPED, local_folder()) for path in sorted(folder.glob("records/*.json"))]
+    for path, card in _readable(paths):
+        found.setdefault(card.name, (path, card))
+    return found
+
+
 def _stored() -> dict[str, tuple[Path, Card]]:
     """Weights file and card of every network on this machine, by name."""
     found: dict[str, tuple[Path, Card]] = {}
-    for path in (*_card_files(SHIPPED), *_card_files(local_folder())):
+    for path, card in _readable([*_card_files(SHIPPED), *_card_files(local_folder())]):
         weights = path.with_suffix(".safetensors")
-        try:
-            card = read_card(path)
-        except CardError:
-            continue
-        if card.name == path.stem and weights.is_file():
+        if weights.is_file():
             found.setdefault(card.name, (weights, card))
+    return found
+
+
+def _readable(paths: Sequence[Path]) -> list[tuple[Path, Card]]:
+    """Path and card of those that can be read and are named like their file; torchvision's names are taken."""
+    found = []
+    for path in paths:
+        with contextlib.suppress(CardError):
+            card = read_card(path)
+            if card.name == path.stem and card.name not in IMAGENET:
+                found.append((path, card))
     return found
 
 
@@ -83,8 +137,16 @@ def load(name: str, device: str | torch.device = "cpu") -> Model:
         return _load_imagenet(name, device)
     stored = _stored()
     if name not in stored:
-        raise CheckpointError(f"there is no network {name!r}; allowed are {', '.join(names())}.")
+        raise CheckpointError(_why_not(name))
     return load_checkpoint(*stored[name], device)
+
+
+def _why_not(name: str) -> str:
+    """Why a network without weights can't be loaded."""
+    if name in (recorded := records()):
+        command = training_command(recorded[name])
+        return f"the weights of {name} don't come with the project; `{command}` trains it."
+    return f"there is no network {name!r}; allowed are {', '.join(names())}."
 
 
 def load_checkpoint(path: Path, card: Card, device: str | torch.device = "cpu") -> Model:

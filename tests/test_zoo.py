@@ -1,6 +1,8 @@
 """The networks that ship with the project, and torchvision's ImageNet weights."""
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -10,6 +12,7 @@ import torch
 
 from data.catalogue import DatasetError, load_dataset
 from models import files, registry, training, zoo
+from models.cards import Card
 from models.checkpoints import CheckpointError
 from models.complexity import count_macs, count_parameters
 from models.registry import Model
@@ -17,6 +20,9 @@ from models.training import LabelledImages
 from tests.checkpoint_helpers import Payload, assert_one_sentence
 
 SHIPPED = [name for name in zoo.cards() if zoo.is_shipped(name)]
+
+RECORDED = [*SHIPPED, *sorted(path.stem for path in zoo.SHIPPED.glob("records/*.json"))]
+"""Every network whose card comes with the project, with or without its weights."""
 
 
 # What ships
@@ -59,6 +65,83 @@ def test_shipped_accuracy_is_measured_again(name: str, shipped_models: dict[str,
 def test_curves_are_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XAI_MODELS", str(zoo.SHIPPED / "curves"))
     assert set(zoo.cards()) == set(SHIPPED)
+
+
+# Records: cards without weights, curves and predictions
+
+
+def local_record(folder: Path, name: str, **facts: Any) -> Card:
+    """A card without weights in `folder/records`."""
+    card = replace(next(iter(zoo.cards().values())), name=name, **facts)
+    (folder / "records").mkdir(exist_ok=True)
+    card.write(folder / "records" / f"{name}.json")
+    return card
+
+
+def test_a_record_is_listed_and_not_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XAI_MODELS", str(tmp_path))
+    options = {"recipe": {"name": "msff", "epochs": 3}, "options": {"width": 8}, "seed": 4}
+    local_record(tmp_path, "one", **options)
+    assert list(zoo.records()) == [*zoo.cards(), *[name for name in zoo.records() if name not in zoo.cards()]]
+    assert "one" in zoo.records()
+    assert "one" not in zoo.names()
+    assert (zoo.has_weights("one"), zoo.has_weights(SHIPPED[0])) == (False, True)
+    with pytest.raises(CheckpointError, match="don't come with the project") as caught:
+        zoo.load("one")
+    assert_one_sentence(caught.value)
+    assert "--recipe msff --epochs 3 --width 8" in str(caught.value)
+
+
+def test_a_local_card_can_t_take_the_name_of_an_imagenet_entry(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    name = next(iter(zoo.IMAGENET))
+    monkeypatch.setenv("XAI_MODELS", str(tmp_path))
+    card = replace(zoo.cards()[SHIPPED[0]], name=name)
+    card.write(tmp_path / f"{name}.json")
+    (tmp_path / f"{name}.safetensors").write_bytes(b"")
+    local_record(tmp_path, name)
+    assert zoo.names().count(name) == 1
+    assert name not in zoo.records()
+
+
+@pytest.mark.parametrize("own_folder", [True, False])
+def test_what_belongs_to_a_card_lies_beside_it(
+    own_folder: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A network trained here again under a shipped name gets its own curve or none, not one of other weights."""
+    monkeypatch.setenv("XAI_MODELS", str(tmp_path))
+    local_record(tmp_path, "one")
+    assert zoo.curve_path("one") is None
+    for folder, ending in (("curves", "json"), ("predictions", "parquet")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"one.{ending}").write_text("[]")
+    if own_folder:
+        (tmp_path / "one").mkdir()
+        (tmp_path / "records" / "one.json").rename(tmp_path / "one" / "one.json")
+        (tmp_path / "one" / "one.safetensors").write_bytes(b"")
+        (tmp_path / "one" / "curve.json").write_text("[]")
+    assert zoo.curve_path("one") == tmp_path / ("one/curve.json" if own_folder else "curves/one.json")
+    assert zoo.predictions_path("one") == tmp_path / "predictions" / "one.parquet"
+    assert zoo.curve_path("nobody") is None
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_card_in_the_project_is_readable(name: str) -> None:
+    assert name in zoo.records()
+    assert zoo.has_weights(name) == zoo.is_shipped(name)
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_curve_ends_with_the_last_epoch_of_the_card(name: str) -> None:
+    path = zoo.curve_path(name)
+    if path is None:
+        pytest.skip(f"no curve of {name} is here")
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    assert [row["epoch"] for row in rows] == list(range(zoo.records()[name].epochs))
+    assert rows[-1]["validation_accuracy"] == pytest.approx(
+        zoo.records()[name].accuracy_before_quantization["validation"], abs=0.01
+    )
 
 
 # ImageNet
