@@ -1,7 +1,8 @@
 """Training with everything on the device: one uint8 tensor of images, crops and flips by indexing.
 
 Epoch by epoch the state is written by rename; a run that was killed goes on from the last whole epoch and ends
-with the same weights as one that was not, because every random draw of an epoch is seeded by (seed, epoch).
+with the same weights as one that was not, because every random draw of an epoch is seeded by (seed, epoch). On a
+GPU this holds but for the order in which its kernels sum. There the loop waits for the GPU only when it reports.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import math
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,50 +22,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from models.augmentation import Draws, add_noise, apply, draw, stack
+from models.distillation import loss_of, teacher_scores
 from models.files import write_by_rename, write_text
 from models.layers import evaluation_mode
+from models.recipes import Recipe
 
 STATE_FILE = "state.pt"
 CURVE_FILE = "curve.json"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Hyper-parameters of one training.
-
-    `optimizer` is `sgd` (Nesterov momentum 0.9, one-cycle learning rate) or `adamw` (cosine to zero). Pictures
-    are shifted by up to `padding` px (reflected) and, with `flip`, mirrored at random. The network that is kept
-    is an exponential average over about `average_epochs` epochs of weights. Gradients are clipped to a norm of 2.
-    """
-
-    epochs: int = 30
-    batch_size: int = 256
-    optimizer: str = "sgd"
-    learning_rate: float = 0.2
-    weight_decay: float = 5e-4
-    label_smoothing: float = 0.1
-    padding: int = 4
-    flip: bool = True
-    warmup_share: float = 0.2
-    average_epochs: float = 1.0
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        if self.optimizer not in ("sgd", "adamw"):
-            raise ValueError(f"optimizer is {self.optimizer!r}; allowed are 'sgd' and 'adamw'.")
-        if self.epochs < 1 or self.batch_size < 2:
-            raise ValueError("epochs must be at least 1 and batch_size at least 2.")
-        self._check_optimisation()
-        if self.padding < 0 or not 0 <= self.warmup_share < 1 or self.average_epochs < 0:
-            raise ValueError("padding and average_epochs must not be negative, and warmup_share in [0, 1).")
-
-    def _check_optimisation(self) -> None:
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate is {self.learning_rate}; allowed are numbers above 0.")
-        if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay is {self.weight_decay}; allowed are numbers from 0.")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing is {self.label_smoothing}; allowed are numbers in [0, 1).")
 
 
 @dataclass(frozen=True)
@@ -109,34 +74,57 @@ StepReport = Callable[[int, int, int, float, float], None]
 """Called as `report(epoch, step, steps, loss, accuracy)` after every batch."""
 
 
-def learning_rate(recipe: Recipe, progress: float) -> float:
-    """Learning rate at `progress` in [0, 1] of the run.
+Degrade = Callable[[Tensor, torch.Generator], Tensor]
+"""Degraded copies of images `(N, 3, H, W)` float in [0, 1]; all that is random comes from the CPU generator."""
 
-    SGD: one-cycle (Smith & Topin 2018), a linear rise over `warmup_share`, then a cosine to zero. AdamW: cosine.
+
+@dataclass(frozen=True)
+class Setup:
+    """What stays the same from epoch to epoch: recipe, seed, and what the recipe needs besides.
+
+    `degrade` is there when the recipe has a `degraded_share`, `teacher` (in evaluation mode, on the device of the
+    run) when it has a `teacher_weight`. `forward` is the network as it is called, compiled if the recipe says so.
     """
-    warmup = recipe.warmup_share if recipe.optimizer == "sgd" else 0.0
+
+    recipe: Recipe
+    seed: int
+    forward: Callable[[Tensor], Tensor]
+    degrade: Degrade | None = None
+    teacher: nn.Module | None = None
+
+
+def learning_rate(recipe: Recipe, progress: float, validation_losses: Sequence[float] = ()) -> float:
+    """Learning rate at `progress` in [0, 1] of the run, after epochs with these validation losses.
+
+    One-cycle (Smith & Topin 2018): a linear rise over `warmup_share`, then a cosine to zero. Cosine: the same
+    without the rise. Plateau: cut by `plateau_factor` as often as the losses stopped falling.
+    """
+    schedule = recipe.chosen_schedule
+    if schedule == "constant":
+        return recipe.learning_rate
+    if schedule == "plateau":
+        return recipe.learning_rate * recipe.plateau_factor ** plateaus(
+            validation_losses, recipe.plateau_patience
+        )
+    warmup = recipe.warmup_share if schedule == "one_cycle" else 0.0
     if progress < warmup:
         return recipe.learning_rate * (0.04 + 0.96 * progress / warmup)
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
 
 
-def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Random shifts (reflected border) and flips of uint8 `(N, 3, H, W)`, drawn on the CPU, as float in [0, 1]."""
-    count, _, height, width = images.shape
-    offsets = torch.randint(0, 2 * recipe.padding + 1, (2, count), generator=generator)
-    flips = torch.rand(count, generator=generator) < 0.5
-    rows = torch.arange(height)[None] + offsets[0, :, None] - recipe.padding
-    columns = torch.arange(width)[None] + offsets[1, :, None] - recipe.padding
-    if recipe.flip:
-        columns = torch.where(flips[:, None], columns.flip(1), columns)
-    rows, columns = _reflect(rows, height).to(images.device), _reflect(columns, width).to(images.device)
-    batch = torch.arange(count, device=images.device)[:, None, None]
-    picked = images.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]]
-    return picked.permute(0, 3, 1, 2).float() / 255
+def plateaus(losses: Sequence[float], patience: int) -> int:
+    """How often `patience` epochs in a row brought no new lowest loss; the waiting starts anew after each time.
 
-
-def _reflect(index: Tensor, size: int) -> Tensor:
-    return (size - 1) - ((size - 1) - index.abs()).abs()
+    It looks at the curve alone, so that a resumed run needs no further state. PyTorch's `ReduceLROnPlateau` calls
+    this a patience of one less, with a threshold of 0.
+    """
+    best, waited, times = math.inf, 0, 0
+    for loss in losses:
+        waited = 0 if loss < best else waited + 1
+        best = min(best, loss)
+        if waited == patience:
+            times, waited = times + 1, 0
+    return times
 
 
 def _autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
@@ -149,6 +137,8 @@ def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}]
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.learning_rate)
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=recipe.learning_rate)
     return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True)
 
 
@@ -156,7 +146,7 @@ def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 def logits(network: nn.Module, images: Tensor, device: torch.device, batch_size: int = 250) -> Tensor:
     """Full-precision logits `(N, K)` on the CPU of uint8 images `(N, 3, H, W)`, with `network` as it stands."""
     batches = images.split(batch_size)
-    return torch.cat([network(batch.to(device).float() / 255).float().cpu() for batch in batches])
+    return torch.cat([network(batch.to(device).float() / 255).float() for batch in batches]).cpu()
 
 
 def evaluate(network: nn.Module, data: LabelledImages, device: torch.device) -> tuple[float, float]:
@@ -166,53 +156,92 @@ def evaluate(network: nn.Module, data: LabelledImages, device: torch.device) -> 
     return float(F.cross_entropy(scores, labels)), float((scores.argmax(1) == labels).float().mean())
 
 
-def _batches(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    order = torch.randperm(count, generator=generator)
-    for start in range(0, count - batch_size + 1, batch_size):
-        yield order[start : start + batch_size]
+def _draws(
+    count: int, recipe: Recipe, generator: torch.Generator, device: torch.device
+) -> tuple[Tensor, Draws]:
+    """Which images each step of an epoch takes, `(steps, batch)`, and their random changes, moved in one go."""
+    steps, size = count // recipe.batch_size, recipe.batch_size
+    order = torch.randperm(count, generator=generator)[: steps * size].view(steps, size)
+    changes = stack([draw(size, recipe, generator) for _ in range(steps)])
+    return order.to(device), changes.to(device)
 
 
-def _step(
-    run: Run, forward: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe
-) -> tuple[Tensor, Tensor]:
+def _pictures(images: Tensor, draws: Draws, setup: Setup, generator: torch.Generator) -> Tensor:
+    """The uint8 `images` as the network is shown them. They come in random order, so the first ones are degraded."""
+    recipe = setup.recipe
+    shown = apply(images, draws, recipe)
+    degraded = round(recipe.degraded_share * len(shown))
+    if degraded and setup.degrade:
+        shown = torch.cat([setup.degrade(shown[:degraded].contiguous(), generator), shown[degraded:]])
+    return add_noise(shown, draws, recipe).contiguous(memory_format=torch.channels_last)
+
+
+def _step(run: Run, setup: Setup, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     with _autocast(images.device):
-        scores = forward(images.contiguous(memory_format=torch.channels_last))
-    loss = F.cross_entropy(scores.float(), labels, label_smoothing=recipe.label_smoothing)
+        scores = setup.forward(images)
+        answers = None if setup.teacher is None else teacher_scores(setup.teacher, images)
+    loss = loss_of(scores, answers, labels, setup.recipe)
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(run.network.parameters(), 2.0)
     run.optimizer.step()
-    run.average.update_parameters(run.network)
+    _update_average(run.average, run.network)
     return loss.detach(), (scores.detach().argmax(1) == labels).float().mean()
 
 
+@torch.no_grad()
+def _update_average(average: AveragedModel, network: nn.Module) -> None:
+    """`average.update_parameters(network)` without its copy of the count to the GPU, which would wait for it."""
+    if average.n_averaged == 0 or average.multi_avg_fn is None:
+        average.update_parameters(network)
+        return
+    ours, theirs = ([*module.parameters(), *module.buffers()] for module in (average.module, network))
+    for floating in (True, False):
+        chosen = [k for k, tensor in enumerate(ours) if tensor.is_floating_point() is floating]
+        if chosen:
+            average.multi_avg_fn([ours[k] for k in chosen], [theirs[k] for k in chosen], average.n_averaged)
+    average.n_averaged += 1
+
+
+@contextlib.contextmanager
+def _fast_convolutions(device: torch.device) -> Iterator[None]:
+    """On a GPU, let cuDNN try its algorithms and keep the fastest; its setting is put back afterwards."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = before or device.type == "cuda"
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
 def train_epoch(
-    run: Run, forward: nn.Module, data: LabelledImages, recipe: Recipe, seed: int, report: StepReport | None
+    run: Run, setup: Setup, data: LabelledImages, report: StepReport | None = None
 ) -> tuple[float, float, float]:
-    """Train one epoch in place; returns mean loss, accuracy and the last learning rate."""
-    device = data.images.device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed * 100_003 + run.epoch)  # dropout draws from the global generator of its device
-        return _train_epoch(run, forward, data, recipe, seed, report)
+    """Train one epoch in place, on `data` on the run's device; returns mean loss, accuracy and the last rate."""
+    device, seed = data.images.device, setup.seed * 100_003 + run.epoch
+    with (
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        _fast_convolutions(device),
+    ):
+        torch.manual_seed(seed)  # dropout draws from the global generator of its device
+        return _train_epoch(run, setup, data, torch.Generator().manual_seed(seed), report)
 
 
 def _train_epoch(
-    run: Run, forward: nn.Module, data: LabelledImages, recipe: Recipe, seed: int, report: StepReport | None
+    run: Run, setup: Setup, data: LabelledImages, generator: torch.Generator, report: StepReport | None
 ) -> tuple[float, float, float]:
-    generator = torch.Generator().manual_seed(seed * 100_003 + run.epoch)
+    recipe, device, losses = setup.recipe, data.images.device, [row.validation_loss for row in run.curve]
+    order, draws = _draws(len(data.labels), recipe, generator, device)
     run.network.train()
-    steps = max(1, len(data.labels) // recipe.batch_size)
-    sums = torch.zeros(2, device=data.images.device)
-    for step, index in enumerate(_batches(len(data.labels), recipe.batch_size, generator)):
-        rate = learning_rate(recipe, (run.epoch * steps + step) / (recipe.epochs * steps))
+    steps, sums = len(order), torch.zeros(2, device=device)
+    for step, index in enumerate(order):
+        rate = learning_rate(recipe, (run.epoch * steps + step) / (recipe.epochs * steps), losses)
         for group in run.optimizer.param_groups:
             group["lr"] = rate
-        index = index.to(data.images.device)
-        images = augment(data.images[index], recipe, generator)
-        loss, accuracy = _step(run, forward, images, data.labels[index], recipe)
-        sums += torch.stack([loss, accuracy])
+        images = _pictures(data.images[index], draws[step], setup, generator)
+        sums += torch.stack(_step(run, setup, images, data.labels[index]))
         if report and step % 10 == 9:
-            report(run.epoch, step + 1, steps, float(sums[0]) / (step + 1), float(sums[1]) / (step + 1))
+            report(run.epoch, step + 1, steps, *(float(total) / (step + 1) for total in sums))
     return float(sums[0]) / steps, float(sums[1]) / steps, rate
 
 
@@ -232,7 +261,7 @@ def save_state(run: Run, recipe: Recipe, seed: int, folder: Path) -> None:
         "optimizer": run.optimizer.state_dict(),
         "epoch": run.epoch,
         "curve": [asdict(row) for row in run.curve],
-        "recipe": asdict(recipe),
+        "recipe": asdict(recipe.explicit()),
         "seed": seed,
         "samples": run.samples,
     }
@@ -252,13 +281,21 @@ def resume(run: Run, recipe: Recipe, seed: int, folder: Path) -> bool:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
         raise ValueError(f"{path} is damaged; delete it to start again.") from error
-    found = content["recipe"], content["seed"], content.get("samples", run.samples)
-    if found != (asdict(recipe), seed, run.samples):
+    found = _stored_recipe(content), content["seed"], content.get("samples", run.samples)
+    if found != (recipe.explicit(), seed, run.samples):
         raise ValueError(
             f"{folder} holds a training with another recipe, seed or number of images; choose another folder."
         )
     _restore(run, content, folder)
     return True
+
+
+def _stored_recipe(content: dict[str, Any]) -> Recipe | None:
+    """The recipe of a state, which may be older than some fields; None when it has fields unknown here."""
+    try:
+        return Recipe(**content["recipe"]).explicit()
+    except (TypeError, ValueError):
+        return None
 
 
 def _restore(run: Run, content: dict[str, Any], folder: Path) -> None:
@@ -281,23 +318,26 @@ def train(
     seed: int,
     device: torch.device,
     folder: Path,
+    degrade: Degrade | None = None,
+    teacher: nn.Module | None = None,
     report: StepReport | None = None,
     on_epoch: Callable[[Run], None] | None = None,
 ) -> Run:
     """Train `network` to the end of its recipe, resuming what `folder` holds.
 
-    `on_epoch(run)` is called after every epoch, once its state is on disk. The validation figures are those of
-    the averaged weights, `run.average.module`. Raises `ValueError` when there are fewer images than a batch.
+    `degrade` and `teacher` go with a recipe that has a `degraded_share` or a `teacher_weight`. `on_epoch(run)` is
+    called after every epoch, once its state is on disk. The validation figures are those of the averaged weights,
+    `run.average.module`. Raises `ValueError` when there are fewer images than a batch, or the recipe's degradation
+    or teacher is missing.
     """
-    if len(data.labels) < recipe.batch_size:
-        raise ValueError(f"there are {len(data.labels)} images, fewer than one batch of {recipe.batch_size}.")
+    _check(recipe, len(data.labels), degrade, teacher)
     run = start(network, recipe, len(data.labels), device)
     resume(run, recipe, seed, folder)
     data = data.to(device)
-    forward = torch.compile(run.network) if recipe.compile else run.network
+    setup = prepare(run, recipe, seed, device, degrade, teacher)
     while run.epoch < recipe.epochs:
         began = time.perf_counter()
-        loss, accuracy, rate = train_epoch(run, forward, data, recipe, seed, report)  # type: ignore[arg-type]
+        loss, accuracy, rate = train_epoch(run, setup, data, report)
         held_out = evaluate(run.average.module, validation, device)
         seconds = time.perf_counter() - began
         run.curve.append(EpochRow(run.epoch, loss, accuracy, *held_out, rate, seconds))
@@ -306,3 +346,64 @@ def train(
         if on_epoch:
             on_epoch(run)
     return run
+
+
+def _check(recipe: Recipe, count: int, degrade: Degrade | None, teacher: nn.Module | None) -> None:
+    if count < recipe.batch_size:
+        raise ValueError(f"there are {count} images, fewer than one batch of {recipe.batch_size}.")
+    if (recipe.degraded_share > 0) != (degrade is not None):
+        raise ValueError(
+            f"degraded_share is {recipe.degraded_share}, which does not fit the degradation given."
+        )
+    if (recipe.teacher_weight > 0) != (teacher is not None):
+        raise ValueError(f"teacher_weight is {recipe.teacher_weight}, which does not fit the teacher given.")
+
+
+def prepare(
+    run: Run,
+    recipe: Recipe,
+    seed: int,
+    device: torch.device,
+    degrade: Degrade | None = None,
+    teacher: nn.Module | None = None,
+) -> Setup:
+    """What `train_epoch` needs besides the run and the data; puts the teacher on the device, in evaluation mode."""
+    forward = torch.compile(run.network) if recipe.compile else run.network
+    if teacher is not None:
+        teacher = teacher.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return Setup(recipe, seed, forward, degrade, teacher)
+
+
+def images_per_second(
+    network: nn.Module,
+    data: LabelledImages,
+    recipe: Recipe,
+    *,
+    steps: int,
+    device: torch.device,
+    warmup: int = 5,
+) -> float:
+    """Speed of the training loop on `data`, over `steps` steps after `warmup` steps; trains `network` on the way.
+
+    Nothing is evaluated or written. Raises `ValueError` when there are fewer images than a batch.
+    """
+    _check(recipe, len(data.labels), None, None)
+    run, data = start(network, recipe, len(data.labels), device), data.to(device)
+    setup = prepare(run, recipe, 0, device)
+    _run_steps(run, setup, data, warmup)
+    began = _now(device)
+    _run_steps(run, setup, data, steps)
+    return steps * recipe.batch_size / (_now(device) - began)
+
+
+def _run_steps(run: Run, setup: Setup, data: LabelledImages, steps: int) -> None:
+    """So many steps of the loop, as one epoch over the images taken again and again."""
+    index = torch.arange(steps * setup.recipe.batch_size, device=data.labels.device) % len(data.labels)
+    train_epoch(run, setup, LabelledImages(data.images[index], data.labels[index]))
+
+
+def _now(device: torch.device) -> float:
+    """Seconds on a clock, once everything begun on the device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import files, registry, training
-from models.training import LabelledImages, Recipe, Run, augment, learning_rate
+from models.augmentation import augment
+from models.recipes import Recipe
+from models.training import LabelledImages, Run, learning_rate
 
 CPU = torch.device("cpu")
 SHORT = Recipe(epochs=3, batch_size=16, learning_rate=0.02, padding=2, average_epochs=0.5)
@@ -71,11 +73,11 @@ def test_cosine_by_hand() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"optimizer": "lion"}, "optimizer is 'lion'; allowed are 'sgd' and 'adamw'."),
-        ({"epochs": 0}, "epochs must be at least 1"),
-        ({"batch_size": 1}, "batch_size at least 2"),
-        ({"padding": -1}, "must not be negative"),
-        ({"warmup_share": 1.0}, "warmup_share in"),
+        ({"optimizer": "lion"}, "optimizer is 'lion'; allowed are sgd, adamw, adam."),
+        ({"epochs": 0}, r"epochs is 0; allowed are whole numbers from 1\."),
+        ({"batch_size": 1}, r"batch_size is 1; allowed are whole numbers from 2\."),
+        ({"padding": -1}, r"padding is -1; allowed are numbers from 0\."),
+        ({"warmup_share": 1.0}, r"warmup_share is 1\.0; allowed are numbers in \[0, 1\)\."),
     ],
 )
 def test_impossible_recipes_are_refused(change: dict[str, Any], message: str) -> None:
