@@ -56,7 +56,8 @@ def records() -> dict[str, Card]:
 
 def has_weights(name: str) -> bool:
     """Whether the weights of the network are on this machine, so that `load` finds them without a download."""
-    return name in _stored()
+    found = _card_of(name)
+    return found is not None and found[0].with_suffix(".safetensors").is_file()
 
 
 def curve_path(name: str) -> Path | None:
@@ -71,14 +72,23 @@ def predictions_path(name: str) -> Path | None:
 
 def _beside(name: str, folder: str, own_name: str) -> Path | None:
     """`NAME/own_name` beside a card in its own folder, else `folder/NAME.*` beside it or beside `records`."""
-    if name not in (found := _recorded()):
+    found = _card_of(name)
+    if found is None:
         return None
-    card = found[name][0]
-    shared = card.parent.parent if card.parent.name in ("records", name) else card.parent
+    card = found[0]
+    in_own_folder = card.parent.name == name
+    shared = card.parent.parent if in_own_folder or card.parent.name == "records" else card.parent
     own, common = card.parent / own_name, shared / folder / f"{name}{Path(own_name).suffix}"
-    return next(
-        (path for path in ((own, common) if card.parent.name == name else (common,)) if path.is_file()), None
-    )
+    return next((path for path in ((own, common) if in_own_folder else (common,)) if path.is_file()), None)
+
+
+def _card_of(name: str) -> tuple[Path, Card] | None:
+    """Path of the card and card of one network, found without reading those of the others."""
+    folders = (SHIPPED, local_folder())
+    paths = [place / f"{name}.json" for folder in folders for place in (folder, folder / name)]
+    stored = [(path, card) for path, card in _readable(paths) if path.with_suffix(".safetensors").is_file()]
+    only_cards = _readable([folder / "records" / f"{name}.json" for folder in folders])
+    return next((entry for entry in [*stored, *only_cards] if entry[1].name == name), None)
 
 
 def _recorded() -> dict[str, tuple[Path, Card]]:

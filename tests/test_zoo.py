@@ -18,6 +18,7 @@ from models.complexity import count_macs, count_parameters
 from models.registry import Model
 from models.training import LabelledImages
 from tests.checkpoint_helpers import Payload, assert_one_sentence
+from xai import predictions
 
 SHIPPED = [name for name in zoo.cards() if zoo.is_shipped(name)]
 
@@ -142,6 +143,18 @@ def test_curve_ends_with_the_last_epoch_of_the_card(name: str) -> None:
     assert rows[-1]["validation_accuracy"] == pytest.approx(
         zoo.records()[name].accuracy_before_quantization["validation"], abs=0.01
     )
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_accuracy_of_the_card_is_that_of_the_stored_predictions(name: str) -> None:
+    path, card = zoo.predictions_path(name), zoo.records()[name]
+    if path is None:
+        pytest.skip(f"no predictions of {name} are here")
+    found = predictions.read(path)
+    assert found.facts["sha256"] == card.sha256
+    assert (found.facts["dataset"], found.facts["split"]) == (card.dataset, "test")
+    assert round(int(found.correct.sum()) / len(found), 4) == card.accuracy["test"]
+    assert path.stat().st_size < 250_000
 
 
 # ImageNet
