@@ -1,6 +1,17 @@
 """Importing this module registers every dataset."""
 
-from data import cifar, cue10
-from data.datasets import DATASETS, Dataset, DatasetError, ImageSet, dataset, load_dataset
+from data import cifar, cue10, folder
+from data.datasets import DATASETS, Dataset, DatasetError, ImageSet, dataset, file_stem, load_dataset
 
-__all__ = ["DATASETS", "Dataset", "DatasetError", "ImageSet", "cifar", "cue10", "dataset", "load_dataset"]
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "DatasetError",
+    "ImageSet",
+    "cifar",
+    "cue10",
+    "dataset",
+    "file_stem",
+    "folder",
+    "load_dataset",
+]

@@ -21,7 +21,8 @@ class ImageSet:
     """One split of a dataset, in memory.
 
     `images` is uint8 `(N, 3, H, W)`, `labels` int64 `(N,)` in `[0, len(classes))`, `ids` are unique and stable,
-    `masks` bool `(N, H, W)` where the object is known exactly, and `attributes` further int64 `(N,)` columns.
+    `masks` bool `(N, H, W)` where the object is known exactly, `attributes` further int64 `(N,)` columns, and
+    `notes` sentences about what was left out.
     """
 
     name: str
@@ -32,6 +33,7 @@ class ImageSet:
     ids: tuple[str, ...]
     masks: Tensor | None = None
     attributes: dict[str, Tensor] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -47,6 +49,7 @@ class ImageSet:
             tuple(self.ids[i] for i in indices.tolist()),
             None if self.masks is None else self.masks[indices],
             {key: column[indices] for key, column in self.attributes.items()},
+            self.notes,
         )
 
     def float_images(self) -> Tensor:
@@ -67,7 +70,16 @@ class Dataset:
     fetch: Callable[[Progress | None], None] | None = None
 
 
+@dataclass(frozen=True)
+class Family:
+    """Datasets named `prefix:...`: `find(name)` makes the entry, `stem(name)` a name for files about it."""
+
+    find: Callable[[str], Dataset]
+    stem: Callable[[str], str]
+
+
 DATASETS: dict[str, Dataset] = {}
+FAMILIES: dict[str, Family] = {}
 
 
 def register(dataset: Dataset) -> Dataset:
@@ -78,11 +90,32 @@ def register(dataset: Dataset) -> Dataset:
     return dataset
 
 
+def register_family(prefix: str, find: Callable[[str], Dataset], stem: Callable[[str], str]) -> None:
+    """Add all datasets named `prefix:...`; raises `ValueError` when the prefix is taken."""
+    if prefix in FAMILIES:
+        raise ValueError(f"the datasets named {prefix}: are registered twice.")
+    FAMILIES[prefix] = Family(find, stem)
+
+
+def _family(name: str) -> Family | None:
+    prefix, colon, _rest = name.partition(":")
+    return FAMILIES.get(prefix) if colon else None
+
+
 def dataset(name: str) -> Dataset:
     """Look a dataset up; raises `DatasetError` naming those that exist."""
+    family = _family(name)
+    if family:
+        return family.find(name)
     if name not in DATASETS:
         raise DatasetError(f"there is no dataset {name!r}; allowed are {', '.join(DATASETS)}.")
     return DATASETS[name]
+
+
+def file_stem(name: str) -> str:
+    """A name for files about the dataset, such as a checkpoint of it: the dataset's own, if that is no path."""
+    family = _family(name)
+    return family.stem(name) if family else name
 
 
 def load_dataset(name: str, split: str, progress: Progress | None = None) -> ImageSet:
