@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
+from models.attention import cbam
 from models.layers import Normalize, check_whole_number
+from models.pooling import TMaxAvgPool2d
 
 LARGEST_HIDDEN = 8192
 
@@ -67,6 +71,44 @@ def alexnet_small(num_classes: int, *, norm: str = "none", hidden: int = 1024) -
     """
     if norm not in ("none", "batch", "lrn"):
         raise ValueError(f"norm is {norm!r}; allowed are 'none', 'batch' and 'lrn'.")
+    return _small(num_classes, norm, hidden, _max_pool)
+
+
+def alexnet_cbam(num_classes: int, *, hidden: int = 1024) -> AlexNet:
+    """The small AlexNet + CBAM (Woo et al., ECCV 2018), the remedy for low-quality images.
+
+    The module stands after the fifth and last convolution and its ReLU, before the last max-pool (`features.12`):
+    the maps with the most meaning, while they still have their 4x4 grid at 32 px.
+    """
+    return _small(num_classes, "none", hidden, _max_pool, attention=cbam)
+
+
+def alexnet_tmaxavg(
+    num_classes: int, *, hidden: int = 1024, largest: int = 3, threshold: float = 0.7
+) -> AlexNet:
+    """The small AlexNet with T-Max-Avg pooling (Zhao & Zhang, Scientific Reports 2024) for its three max-pools.
+
+    Of each 3x3 window the `largest` (K, 1 to 9) highest values give their maximum where all reach `threshold` (T),
+    else their mean; see `TMaxAvgPool2d`.
+    """
+
+    def pool() -> nn.Module:
+        return TMaxAvgPool2d(3, 2, 1, largest, threshold)
+
+    return _small(num_classes, "none", hidden, pool)
+
+
+def _max_pool() -> nn.Module:
+    return nn.MaxPool2d(3, 2, 1)
+
+
+def _small(
+    num_classes: int,
+    norm: str,
+    hidden: int,
+    pool: Callable[[], nn.Module],
+    attention: Callable[[int], nn.Module] | None = None,
+) -> AlexNet:
     check_whole_number("hidden", hidden, LARGEST_HIDDEN)
     widths, kernels = (64, 192, 384, 256, 256), (5, 5, 3, 3, 3)
     layers: list[nn.Module] = []
@@ -74,8 +116,10 @@ def alexnet_small(num_classes: int, *, norm: str = "none", hidden: int = 1024) -
         layers += _convolution(
             inputs, outputs, kernels[index], 2 if index == 0 else 1, norm, with_lrn=index < 2
         )
+        if index == 4 and attention:
+            layers.append(attention(outputs))
         if index in (0, 1, 4):
-            layers.append(nn.MaxPool2d(3, 2, 1))
+            layers.append(pool())
     network = AlexNet(nn.Sequential(*layers), pooled=2, hidden=hidden, num_classes=num_classes)
     _initialise(network)
     return network

@@ -13,6 +13,12 @@ from torch import Tensor, nn
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+LARGEST_WIDTH = 512
+"""The most channels that the first stage of a network may have."""
+
+
+class InputSizeError(ValueError):
+    """An image whose height or width the network is not built for; the message is one sentence."""
 
 
 class Normalize(nn.Module):
@@ -60,6 +66,25 @@ def check_whole_number(name: str, value: object, largest: int) -> None:
     """Raise `ValueError` unless `value` is a whole number from 1 to `largest`."""
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= largest:
         raise ValueError(f"{name} is {value!r}; allowed is 1 to {largest}.")
+
+
+def check_share(name: str, value: object) -> None:
+    """Raise `ValueError` unless `value` is a number in [0, 1)."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
+        raise ValueError(f"{name} is {value!r}; allowed are numbers in [0, 1).")
+
+
+def initialise(network: nn.Module) -> None:
+    """He initialisation (ICCV 2015) of every convolution, by the number of its outputs, as in torchvision."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def conv_norm_relu(inputs: int, outputs: int, kernel: int = 1, groups: int = 1) -> nn.Sequential:
+    """A convolution that keeps the grid, batch norm and ReLU."""
+    convolution = nn.Conv2d(inputs, outputs, kernel, 1, kernel // 2, groups=groups, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
 def make_out_of_place(network: nn.Module) -> nn.Module:

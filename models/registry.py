@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models import alexnet, resnet
+from models import alexnet, external, resnet, resnet_variants, vgg, vit
 from models.cards import Card
 from models.layers import evaluation_mode
 
@@ -24,8 +24,9 @@ class Architecture:
     `build(num_classes, **options)` returns a network whose first child is its normalisation and which maps
     images `(N, 3, H, W)` in [0, 1] to logits `(N, num_classes)`. `stages` are the layers offered first for
     heatmaps, shallow to deep. `head` is `pool_linear` (global average pooling, then one linear layer: Grad-CAM
-    equals HiResCAM there) or `flatten_mlp`. `min_size` is the least side of an image, in px: below it
-    `alexnet_224` can't run at all, and the others would have a 1x1 grid from the first stages on.
+    equals HiResCAM at the last stage) or `flatten_mlp` (any other). `min_size` is the least side of an image, in
+    px: below it some can't run at all, and the others would have a 1x1 grid from the first stages on. `family`
+    groups what belongs together, `source` is the paper in one line.
     """
 
     name: str
@@ -35,10 +36,29 @@ class Architecture:
     stages: tuple[str, ...]
     min_size: int
     default_size: int
+    family: str
+    source: str
 
 
 ARCHITECTURES: dict[str, Architecture] = {}
+EXTERNAL_SOURCES = external.SOURCES
+"""Libraries whose networks are named `SOURCE:NAME`."""
+_RELUS = ("features.1", "features.4", "features.7", "features.9", "features.11")
 _RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
+_FUSED_STAGES = ("fuse1", "fuse2", "fuse3", "fuse4")
+_VARIANTS = (
+    ("wide_resnet50", "Wide ResNet-50", "ResNet", _RESNET_STAGES, "Zagoruyko & Komodakis, Wide ResNets, BMVC 2016"),
+    ("resnext50", "ResNeXt-50", "ResNeXt", _RESNET_STAGES, "Xie et al., Aggregated residual transformations, CVPR 2017"),
+    ("resnext50_msff", "ResNeXt-50 + MSFF", "ResNeXt", ("layer1", "layer2", "fusion", "layer3", "layer4"), "Improved ResNeXt-50 with multi-scale feature fusion, on Xie et al., CVPR 2017"),
+    ("se_resnet50", "SE-ResNet-50", "ResNet", _RESNET_STAGES, "Hu et al., Squeeze-and-excitation networks, CVPR 2018"),
+    ("cbam_resnet50", "ResNet-50 + CBAM", "ResNet", _RESNET_STAGES, "Woo et al., CBAM, ECCV 2018"),
+    ("fpn_resnet50", "FPN-ResNet-50", "ResNet", (*_RESNET_STAGES, "fuse"), "Lin et al., Feature pyramid networks, CVPR 2017"),
+    ("swish_resnet50", "Swish-ResNet-50", "ResNet", _RESNET_STAGES, "Ramachandran et al., Searching for activation functions, 2017"),
+    ("dropout_resnet50", "Dropout-ResNet-50", "ResNet", _RESNET_STAGES, "Srivastava et al., Dropout, JMLR 2014"),
+    ("hff_senet", "HFF-SEnet", "ResNet", _FUSED_STAGES, "HFF-SEnet, on Hu et al., CVPR 2018"),
+    ("mmff_resnet50", "M-MFFnet", "ResNet", ("reduce_image", "reduce_second", "fuse"), "M-MFFnet, on He et al., CVPR 2016"),
+)  # fmt: skip
+"""Relatives of ResNet-50: name, title, family, stages and source."""
 
 
 def register(architecture: Architecture) -> Architecture:
@@ -61,41 +81,106 @@ def build(name: str, num_classes: int, **options: Any) -> nn.Module:
 
 
 def architecture(name: str) -> Architecture:
-    """Look an architecture up; raises `ValueError` naming those that exist."""
+    """Look an architecture up, also `timm:NAME` and `torchvision:NAME`; `ValueError` naming those that exist."""
+    if name.split(":")[0] in EXTERNAL_SOURCES and ":" in name:
+        return _external(name)
     if name not in ARCHITECTURES:
-        raise ValueError(f"there is no architecture {name!r}; allowed are {', '.join(ARCHITECTURES)}.")
+        raise ValueError(
+            f"there is no architecture {name!r}; allowed are {', '.join(ARCHITECTURES)}, timm:NAME and torchvision:NAME."
+        )
     return ARCHITECTURES[name]
 
 
-def _register_all() -> None:
-    relus = ("features.1", "features.4", "features.7", "features.9", "features.11")
-    register(Architecture("alexnet_224", "AlexNet", alexnet.alexnet_224, "flatten_mlp", relus, 63, 224))
-    small = (
-        ("alexnet", "AlexNet (small input)", "none", relus),
-        (
-            "alexnet_bn",
-            "AlexNet (small input) + BN",
-            "batch",
-            tuple(f"features.{i}" for i in (2, 6, 10, 13, 16)),
-        ),
-        (
-            "alexnet_lrn",
-            "AlexNet (small input) + LRN",
-            "lrn",
-            tuple(f"features.{i}" for i in (1, 5, 9, 11, 13)),
-        ),
+@functools.cache
+def _external(name: str) -> Architecture:
+    facts = external.look(name)
+    return Architecture(
+        name,
+        facts.title,
+        functools.partial(external.build, name),
+        facts.head,
+        facts.stages,
+        facts.min_size,
+        facts.default_size,
+        facts.family,
+        facts.source,
     )
-    builder: Callable[..., nn.Module]
-    for name, title, norm, stages in small:
-        builder = functools.partial(alexnet.alexnet_small, norm=norm)
-        register(Architecture(name, title, builder, "flatten_mlp", stages, 8, 32))
+
+
+def _register_all() -> None:
+    _register_alexnets()
+    _register_vggs()
+    for stem in resnet.STEMS:
+        _register_resnets(stem)
+    _register_vits()
+
+
+def _register_alexnets() -> None:
+    family, title = "AlexNet", "AlexNet (small input)"
+    weird = "Krizhevsky, One weird trick, arXiv 1404.5997, 2014"
+    imagenet = "Krizhevsky et al., ImageNet classification with deep CNNs, NeurIPS 2012"
+    batch = "Ioffe & Szegedy, Batch normalization, ICML 2015"
+    woo = "Woo et al., CBAM, ECCV 2018"
+    zhao = "Zhao & Zhang, A improved pooling method for CNNs, Scientific Reports 2024"
+    register(
+        Architecture(
+            "alexnet_224", "AlexNet", alexnet.alexnet_224, "flatten_mlp", _RELUS, 63, 224, family, weird
+        )
+    )
+    small: tuple[tuple[str, str, Callable[..., nn.Module], tuple[int, ...], str], ...] = (
+        ("alexnet", "", functools.partial(alexnet.alexnet_small, norm="none"), (1, 4, 7, 9, 11), imagenet),
+        ("alexnet_bn", " + BN", functools.partial(alexnet.alexnet_small, norm="batch"), (2, 6, 10, 13, 16), batch),
+        ("alexnet_lrn", " + LRN", functools.partial(alexnet.alexnet_small, norm="lrn"), (1, 5, 9, 11, 13), imagenet),
+        ("alexnet_cbam", " + CBAM", alexnet.alexnet_cbam, (1, 4, 7, 9, 11, 12), woo),
+        ("alexnet_tmaxavg", " + T-Max-Avg", alexnet.alexnet_tmaxavg, (1, 4, 7, 9, 11), zhao),
+    )  # fmt: skip
+    for name, extra, build, layers, source in small:
+        stages = tuple(f"features.{index}" for index in layers)
+        register(Architecture(name, title + extra, build, "flatten_mlp", stages, 8, 32, family, source))
+
+
+def _register_vggs() -> None:
+    stages = tuple(f"features.{index}" for index in (5, 12, 22, 32, 42, 43))
+    source = "Simonyan & Zisserman, Very deep CNNs, ICLR 2015"
+    register(
+        Architecture(
+            "vgg16_bn", "VGG-16 + BN (small input)", vgg.vgg16_bn, "pool_linear", stages, 32, 32, "VGG", source
+        )
+    )
+
+
+def _register_resnets(stem: str) -> None:
+    he = "He et al., Deep residual learning, CVPR 2016"
     for depth in (18, 34, 50, 101):
-        for stem in resnet.STEMS:
-            name = f"resnet{depth}" + ("_cifar" if stem == "cifar" else "")
-            title = f"ResNet-{depth} ({'CIFAR' if stem == 'cifar' else 'ImageNet'} stem)"
-            builder = functools.partial(resnet.resnet, depth, stem=stem)
-            size = 32 if stem == "cifar" else 224
-            register(Architecture(name, title, builder, "pool_linear", _RESNET_STAGES, 8, size))
+        _register_resnet(
+            f"resnet{depth}", f"ResNet-{depth}", functools.partial(resnet.resnet, depth), stem, source=he
+        )
+    for name, title, family, stages, source in _VARIANTS:
+        build = getattr(resnet_variants, name)
+        _register_resnet(name, title, build, stem, family=family, stages=stages, source=source)
+
+
+def _register_resnet(
+    name: str,
+    title: str,
+    build: Callable[..., nn.Module],
+    stem: str,
+    *,
+    source: str,
+    family: str = "ResNet",
+    stages: tuple[str, ...] = _RESNET_STAGES,
+) -> None:
+    small = stem == "cifar"
+    name, title = name + ("_cifar" if small else ""), f"{title} ({'CIFAR' if small else 'ImageNet'} stem)"
+    build, size = functools.partial(build, stem=stem), 32 if small else 224
+    register(Architecture(name, title, build, "pool_linear", stages, 8, size, family, source))
+
+
+def _register_vits() -> None:
+    stages, source = ("grid1", "grid2", "grid3", "grid4"), "Dosovitskiy et al., ViT, ICLR 2021"
+    register(
+        Architecture("vit_small", "ViT (small)", vit.vit_small, "pool_linear", stages, 8, 32, "ViT", source)
+    )
 
 
 _register_all()
@@ -133,14 +218,14 @@ class Model:
 def layer_grids(network: nn.Module, input_size: int) -> dict[str, tuple[int, int]]:
     """Grid `(h, w)` of every named module whose output is a feature map, for a square input of `input_size` px.
 
-    The network runs once on one black image, in evaluation mode, and must not be in use by another thread.
+    A feature map is a tensor `(1, C, h, w)`: modules that see several pictures of one image are left out. The network runs once on one black image, in evaluation mode, and must not be in use by another thread.
     Raises `ValueError` when the input is too small for the network.
     """
     grids: dict[str, tuple[int, int]] = {}
 
     def note(name: str) -> Callable[..., None]:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and output.ndim == 4:
+            if isinstance(output, Tensor) and output.ndim == 4 and len(output) == 1:
                 grids[name] = (output.shape[2], output.shape[3])
 
         return hook
