@@ -128,6 +128,7 @@ def write(path: Path, predictions: Predictions, facts: Mapping[str, str]) -> Non
             compression_level=_COMPRESSION_LEVEL,
             use_dictionary=False,
             column_encoding=encodings,
+            write_page_checksum=True,
         )
 
     write_by_rename(path, fill)
@@ -170,7 +171,7 @@ def _read(path: Path) -> Predictions:
 
     if path.stat().st_size > MAX_BYTES:
         raise PredictionsError(f"{path.name} is larger than the allowed {MAX_BYTES // 2**20} MiB.")
-    with pq.ParquetFile(path) as stream:
+    with pq.ParquetFile(path, page_checksum_verification=True) as stream:
         classes = _check_schema(stream, path.name)
         table = stream.read(columns=list(COLUMNS))
     if any(column.null_count for column in table.columns):

@@ -56,7 +56,8 @@ def wilson(right: int, total: int, level: float = 0.95) -> tuple[float, float]:
     if not 0 <= right <= total or total < 1:
         raise ValueError(f"{right} of {total} is no share; allowed are 0 to total, of a total of at least 1.")
     low, high = proportion_confint(right, total, alpha=1 - _level(level), method="wilson")
-    return max(0.0, float(low)), min(1.0, float(high))
+    share = right / total  # within the interval but for rounding, as are 0 and 1
+    return max(0.0, min(float(low), share)), min(1.0, max(float(high), share))
 
 
 def paired_difference(
