@@ -39,7 +39,8 @@ def test_models_as_json_has_the_documented_fields() -> None:
     rows = json.loads(run("models", "--json").stdout)
     assert {row["name"] for row in rows} >= set(PAIR)
     fields = {"name", "architecture", "dataset", "seed", "device", "parameters", "macs"}
-    fields |= {"accuracy", "sha256", "megabytes", "shipped"}
+    fields |= {"accuracy", "sha256", "megabytes", "shipped", "title", "family", "recipe", "options", "epochs"}
+    fields |= {"images", "interval", "seconds", "weights"}
     for row in rows:
         assert set(row) == fields
         assert set(row["accuracy"]) == {"test", "validation", "validation_lossless"}

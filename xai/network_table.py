@@ -24,7 +24,7 @@ from xai.statistics import wilson
 from xai.tables import Cell
 
 CIFAR_TEST_IMAGES = 10_000
-WEIGHTS = ("with the project", "on this machine", "not kept")
+SHIPPED, LOCAL, NOT_KEPT = "with the project", "on this machine", "not kept"
 """Where a network's weights are."""
 UNTRAINED_CLASSES = 10
 """Classes for which the size of an architecture without a trained network is counted."""
@@ -36,7 +36,7 @@ class Network:
 
     Accuracies are shares in [0, 1], None where not measured. `interval` is Wilson's 95 % interval of `test` over
     `images` test images, for one network only; `spread` the least and the largest `test` over the `seeds`. `names`
-    are those of the networks in the row, and `weights` is one of `WEIGHTS`.
+    are those of the networks in the row, and `weights` says where their weights are.
     """
 
     name: str
@@ -139,8 +139,8 @@ def _title(architecture: str) -> tuple[str, str]:
 
 def _weights(name: str) -> str:
     if not zoo.has_weights(name):
-        return WEIGHTS[2]
-    return WEIGHTS[0] if zoo.is_shipped(name) else WEIGHTS[1]
+        return NOT_KEPT
+    return SHIPPED if zoo.is_shipped(name) else LOCAL
 
 
 def test_images(card: Card) -> int | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
 
 Cell = str | int | float | None
 Rows = Sequence[Mapping[str, Cell]]
-DIGITS = {"MMAC": 1, "MB": 1, "training (min)": 1}
+DIGITS = {"MMAC": 1, "MB": 1, "training (min)": 1, "images/s": 1}
 """Decimals of a column in text, where not two."""
 
 
@@ -15,11 +14,19 @@ def as_text(rows: Rows) -> list[str]:
     """Rows as lines of aligned text, the headings first; numbers are aligned to the right."""
     if not rows:
         return []
-    columns = [[head, *(_word(head, row[head]) for row in rows)] for head in rows[0]]
-    widths = [max(map(len, column)) for column in columns]
-    numeric = [all(not isinstance(row[head], str) for row in rows) for head in rows[0]]
-    lines = zip(*columns, strict=True)
-    return ["  ".join(map(_aligned, line, widths, numeric)).rstrip() for line in lines]
+    columns = list(zip(*_lines(rows), strict=True))
+    widths, right = [max(map(len, column)) for column in columns], _numeric(rows)
+    return ["  ".join(map(_aligned, line, widths, right.values())).rstrip() for line in _lines(rows)]
+
+
+def _lines(rows: Rows) -> list[list[str]]:
+    """The headings and the cells as words."""
+    return [list(rows[0]), *([_word(*entry) for entry in row.items()] for row in rows)]
+
+
+def _numeric(rows: Rows) -> dict[str, bool]:
+    """For each heading, whether no row has a word there."""
+    return {head: all(not isinstance(row[head], str) for row in rows) for head in rows[0]} if rows else {}
 
 
 def _aligned(word: str, width: int, right: bool) -> str:
@@ -32,14 +39,13 @@ def _word(head: str, cell: Cell) -> str:
     return "" if cell is None else str(cell)
 
 
-def as_markdown(rows: Rows) -> list[str]:
-    """Rows as a Markdown table."""
+def as_markdown(rows: Rows, right: Collection[str] = ()) -> list[str]:
+    """Rows as a Markdown table; columns of numbers, and those named in `right`, are aligned to the right."""
     if not rows:
         return []
-    numeric = {head for head in rows[0] if all(not isinstance(row[head], str) for row in rows)}
-    marks = ["---:" if head in numeric else "---" for head in rows[0]]
-    lines = [list(rows[0]), marks, *([_word(*entry) for entry in row.items()] for row in rows)]
-    return ["| " + " | ".join(line) + " |" for line in lines]
+    marks = ["---:" if head in right or numeric else "---" for head, numeric in _numeric(rows).items()]
+    words = [[cell.replace("|", "\\|") for cell in line] for line in _lines(rows)]
+    return ["| " + " | ".join(line) + " |" for line in (words[0], marks, *words[1:])]
 
 
 def as_csv(rows: Rows) -> str:
@@ -49,7 +55,7 @@ def as_csv(rows: Rows) -> str:
     return pd.DataFrame(list(rows), dtype=object).to_csv(index=False)
 
 
-def as_latex(rows: Rows, caption: str, wide: Sequence[str] = ()) -> str:
+def as_latex(rows: Rows, caption: str, wide: Collection[str] = ()) -> str:
     """Rows as a LaTeX `longtable` with the rules of booktabs; `wide` columns are paragraphs of 5 cm.
 
     Every character that LaTeX would take for a command is escaped, but for those of `caption`, which is LaTeX.
@@ -59,10 +65,11 @@ def as_latex(rows: Rows, caption: str, wide: Sequence[str] = ()) -> str:
 
     words = [{head: _word(head, cell) for head, cell in row.items()} for row in rows]
     style = pd.DataFrame(words).style.hide(axis="index").format(escape="latex")
-    style = style.format_index(escape="latex", axis="columns")
-    numeric = {head for head in (rows[0] if rows else ()) if all(not isinstance(r[head], str) for r in rows)}
-    kinds = [
-        "p{5cm}" if head in wide else "r" if head in numeric else "l" for head in (rows[0] if rows else ())
-    ]
-    layout: dict[str, Any] = {"hrules": True, "environment": "longtable", "column_format": "".join(kinds)}
-    return style.to_latex(caption=caption, **layout)
+    kinds = "".join(_kind(head in wide, numeric) for head, numeric in _numeric(rows).items())
+    return style.format_index(escape="latex", axis="columns").to_latex(
+        caption=caption, hrules=True, environment="longtable", column_format=kinds or "l"
+    )
+
+
+def _kind(wide: bool, numeric: bool) -> str:
+    return "p{5cm}" if wide else "r" if numeric else "l"
