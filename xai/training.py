@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,34 +12,38 @@ from typing import Any
 import torch
 from torch import nn
 
-from data.catalogue import DatasetError, ImageSet, cifar, dataset, load_dataset
-from models import registry, training, zoo
-from models.cards import Card
-from models.training import LabelledImages, Recipe, Run
+from data.catalogue import DatasetError, ImageSet, cifar, dataset, file_stem, load_dataset
+from models import recipes, registry, training, transfer, zoo
+from models.cards import Card, CardError, read_card
+from models.recipes import Recipe, recipe_for
+from models.registry import Model
+from models.training import LabelledImages, Run
+from xai import degraded_training, predictions
 
 Progress = Callable[[int, int, str], None]
 
+PREDICTIONS_FILE = "predictions.parquet"
 _SPLITS = ("train", "validation", "test")
+_SHORT = {"width": "w", "hidden": "h"}
+"""Options with a short form in a checkpoint's name."""
 
 
-def default_recipe(architecture: str, dataset_name: str) -> Recipe:
-    """The recipe that `train` starts from: values usual for such networks, not tuned."""
-    recipe = Recipe(flip=dataset_name.split(":")[0] != "folder")
-    if architecture.startswith("alexnet"):
-        return replace(recipe, learning_rate=0.05 if architecture != "alexnet_bn" else 0.1)
-    return recipe
+def checkpoint_name(
+    architecture: str,
+    dataset_name: str,
+    seed: int,
+    options: dict[str, Any],
+    recipe_name: str = "standard",
+) -> str:
+    """Name of a checkpoint, such as `resnet18_cifar-w32-cifar10-jpeg-s0` or `resnet18-msff-cue10-s0`.
 
-
-def checkpoint_name(architecture: str, dataset_name: str, seed: int, options: dict[str, Any]) -> str:
-    """Name of a checkpoint, such as `resnet18_cifar-w32-cifar10-jpeg-s0`."""
-    extra = "".join(f"-{key[0]}{value}" for key, value in sorted(options.items()))
-    return f"{architecture}{extra}-{dataset_name}-s{seed}"
-
-
-def _initial_network(architecture: str, classes: int, seed: int, options: dict[str, Any]) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return registry.build(architecture, classes, **options)
+    Options that the recipe implies are not in it, and no character that a file's name can't have.
+    """
+    implied = recipes.implied_options(architecture, recipe_name)
+    own = {key: value for key, value in sorted(options.items()) if implied.get(key) != value}
+    parts = [architecture, *(f"{_SHORT.get(key, key)}{value}" for key, value in own.items())]
+    parts += [recipe_name] * (recipe_name != "standard") + [file_stem(dataset_name), f"s{seed}"]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))
 
 
 def _labelled(data: ImageSet) -> LabelledImages:
@@ -62,33 +67,95 @@ def train(
     report: training.StepReport | None = None,
     progress: Progress | None = None,
 ) -> Card:
-    """Train, measure and write a checkpoint with its card and curve into `folder`; resumes what is there.
+    """Train, measure and write a checkpoint with its card, curve and test predictions; resumes what is there.
 
-    `limit` keeps only so many images of each split, evenly spread (a trial, said so in the card's note). Every
-    accuracy in the final card is measured on the weights as they are stored. Raises `DatasetError` or
-    `ValueError` with one sentence.
+    They go into a folder of the checkpoint's name in `folder`. `limit` keeps only so many images of each split,
+    evenly spread (a trial, said so in the card's note). Every accuracy in the final card is measured on the
+    weights as they are stored, without test-time augmentation. Raises `DatasetError` or `ValueError` with one
+    sentence.
     """
-    options, recipe = options or {}, recipe or default_recipe(architecture, dataset_name)
+    recipe = (recipe or recipe_for(architecture, "standard", dataset_name)).explicit()
     where = _check(architecture, dataset_name, device, limit)
+    options = {**recipes.implied_options(architecture, recipe.name), **(options or {})}
+    recipe, sources = load_sources(recipe, dataset(dataset_name).classes)
+    network = _initial_network(architecture, dataset(dataset_name).classes, seed, options, sources)
     splits = {split: _split(dataset_name, split, limit, progress) for split in _SPLITS}
     card = _first_card(architecture, splits["train"], seed, where, recipe, options, limit)
     folder = folder / card.name
+    _check_folder(card, folder)
 
     def on_epoch(run: Run) -> None:
         _write(run, card, folder)
 
     run = training.train(
-        _initial_network(architecture, len(card.classes), seed, options),
+        network,
         _labelled(splits["train"]),
         _labelled(splits["validation"]),
         recipe,
         seed=seed,
         device=where,
         folder=folder,
+        degrade=degraded_training.degrade_mixture if recipe.degraded_share else None,
+        teacher=sources["teacher"].network if "teacher" in sources else None,
         report=report,
         on_epoch=on_epoch,
     )
     return _finish(run, card, folder, splits, where)
+
+
+def load_sources(recipe: Recipe, classes: tuple[str, ...]) -> tuple[Recipe, dict[str, Model]]:
+    """The networks that the recipe names as `initial` and `teacher`, and the recipe with their sha256.
+
+    Raises `ValueError` with one sentence when one that the recipe needs is not named, one is named that it does
+    not use, one is unknown or other than it was, or the teacher knows other classes than `classes`.
+    """
+    uses = {"initial": _starts_elsewhere(recipe), "teacher": recipe.teacher_weight > 0}
+    sources: dict[str, Model] = {}
+    for role, used in uses.items():
+        name = getattr(recipe, role)
+        if bool(name) != used:
+            raise ValueError(_misfit(recipe.name, role, name))
+        if name:
+            sources[role] = zoo.load(name)
+            recipe = _with_hash(recipe, role, sources[role].card)
+    if "teacher" in sources and sources["teacher"].classes != classes:
+        raise ValueError(f"the teacher {recipe.teacher} tells other classes apart than those of the dataset.")
+    return recipe, sources
+
+
+def _starts_elsewhere(recipe: Recipe) -> bool:
+    """Whether the recipe is one that starts from another network's weights; one's own may do as it likes."""
+    entry = recipes.RECIPES.get(recipe.name)
+    return bool(recipe.initial) if entry is None else "initial" in entry.needs
+
+
+def _misfit(recipe_name: str, role: str, name: str) -> str:
+    if name:
+        return f"the recipe {recipe_name} uses no {role} network, but {name!r} is given as one."
+    return f"the recipe {recipe_name} needs the name of a network as its {role} (--{role} NAME)."
+
+
+def _with_hash(recipe: Recipe, role: str, card: Card) -> Recipe:
+    expected = getattr(recipe, f"{role}_sha256")
+    if expected not in ("", card.sha256):
+        raise ValueError(f"the network {card.name} is not the {role} of this recipe (sha256 differs).")
+    return replace(recipe, **{f"{role}_sha256": card.sha256})  # type: ignore[arg-type]
+
+
+def _initial_network(
+    architecture: str,
+    classes: tuple[str, ...],
+    seed: int,
+    options: dict[str, Any],
+    sources: dict[str, Model],
+) -> nn.Module:
+    """The untrained network, or one with the initial weights; its classifier is new if the classes are others."""
+    network = transfer.build_seeded(architecture, len(classes), seed, options)
+    if "initial" not in sources:
+        return network
+    source = sources["initial"]
+    fresh = frozenset() if source.classes == classes else transfer.class_weights(architecture, options)
+    return transfer.start_from(network, source.network.state_dict(), fresh, source.name)
 
 
 def _first_card(
@@ -100,12 +167,47 @@ def _first_card(
     options: dict[str, Any],
     limit: int | None,
 ) -> Card:
-    name, size = checkpoint_name(architecture, data.name, seed, options), data.images.shape[-1]
-    note = "" if limit is None else f"A trial on at most {limit} images of each split."
-    made_on = _device_name(device)
+    size = data.images.shape[-1]
     return Card(
-        name, architecture, data.name, data.classes, size, seed, made_on, asdict(recipe), options, note=note
+        checkpoint_name(architecture, data.name, seed, options, recipe.name),
+        architecture,
+        data.name,
+        data.classes,
+        size,
+        seed,
+        _device_name(device),
+        {**asdict(recipe), **(degraded_training.facts(size) if recipe.degraded_share else {})},
+        options,
+        note=_note(architecture, recipe, limit),
     )
+
+
+def _note(architecture: str, recipe: Recipe, limit: int | None) -> str:
+    """What a reader of the card must know, in sentences."""
+    sentences = [] if limit is None else [f"A trial on at most {limit} images of each split."]
+    entry = recipes.RECIPES.get(recipe.name)
+    implied = entry.options if entry else {}
+    missing = [key for key in implied if key not in recipes.implied_options(architecture, recipe.name)]
+    if missing:
+        sentences.append(f"{architecture} has no {', '.join(missing)}, which the recipe asks for.")
+    if recipe.degraded_share:
+        seen = ", ".join(degraded_training.MIXTURE)
+        sentences.append(
+            f"{recipe.degraded_share:.0%} of the training pictures were degraded, so that these are "
+            f"no longer unseen: {seen}."
+        )
+    return " ".join(sentences)
+
+
+def _check_folder(card: Card, folder: Path) -> None:
+    """Raise `ValueError` when the folder holds another training of the same name."""
+    try:
+        found = read_card(folder / f"{card.name}.json")
+    except CardError:
+        return
+    for field in ("architecture", "dataset", "classes", "options"):
+        if getattr(found, field) != getattr(card, field):
+            raise ValueError(f"{folder} holds a training with another {field}; choose another folder.")
 
 
 def find_device(device: str) -> torch.device:
@@ -150,19 +252,28 @@ def _write(run: Run, card: Card, folder: Path) -> Card:
 
 
 def _finish(run: Run, card: Card, folder: Path, splits: dict[str, ImageSet], device: torch.device) -> Card:
-    """Measure the stored weights on every split that was held out, and write the final card."""
-    card = _write(run, card, folder)
+    """Measure the stored weights on every split that was held out, and write the final card and predictions."""
+    return measure(_write(run, card, folder), run.average.module, folder, splits, device)  # type: ignore[arg-type]
+
+
+def measure(
+    card: Card, unstored: nn.Module, folder: Path, splits: dict[str, ImageSet], device: torch.device
+) -> Card:
+    """Measure the checkpoint of `card` in `folder` as it is stored, and `unstored`, the network it was made of.
+
+    Writes the card with the accuracies, and `PREDICTIONS_FILE` for the test split.
+    """
     stored = zoo.load_checkpoint(folder / f"{card.name}.safetensors", card, device).network
-    held_out: dict[str, ImageSet | None] = {
-        "test": splits["test"],
-        "validation": splits["validation"],
-        "validation_lossless": _lossless(card.dataset),
+    answers = predictions.predict(stored, splits["test"], device)
+    accuracy = {
+        "test": round(answers.accuracy, 4),
+        "validation": _accuracy(stored, splits["validation"], device),
+        "validation_lossless": _accuracy(stored, _lossless(card.dataset), device),
     }
-    accuracy = {key: _accuracy(stored, data, device) for key, data in held_out.items()}
-    unquantized: nn.Module = run.average.module
-    before = {key: _accuracy(unquantized, held_out[key], device) for key in ("test", "validation")}
+    before = {key: _accuracy(unstored, splits[key], device) for key in ("test", "validation")}
     card = replace(card, accuracy=accuracy, accuracy_before_quantization=before)
     card.write(folder / f"{card.name}.json")
+    predictions.write(folder / PREDICTIONS_FILE, answers, predictions.facts_of(card, "test"))
     return card
 
 

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xai.commands.common import percent, progress_bar, show_progress, wrote
+
+if TYPE_CHECKING:
+    from models.recipes import Recipe
+
+_OVERRIDES = (
+    "epochs",
+    "batch_size",
+    "optimizer",
+    "schedule",
+    "learning_rate",
+    "weight_decay",
+    "label_smoothing",
+    "initial",
+    "teacher",
+    "compile",
+)
+"""Flags that replace a value of the recipe."""
 
 
 def run_train(arguments: argparse.Namespace) -> int:
     """Train, measure and write one network."""
-    from dataclasses import replace
-
     from xai import training
 
-    recipe = training.default_recipe(arguments.architecture, arguments.dataset)
-    chosen = (
-        "epochs",
-        "batch_size",
-        "optimizer",
-        "learning_rate",
-        "weight_decay",
-        "label_smoothing",
-        "compile",
-    )
-    given = {name: getattr(arguments, name) for name in chosen if getattr(arguments, name) is not None}
-    recipe = replace(recipe, **given)
-    options = {} if arguments.width is None else {"width": arguments.width}
+    recipe = _recipe(arguments)
     bar = progress_bar(recipe.epochs, "training")
 
     def report(epoch: int, step: int, steps: int, loss: float, accuracy: float) -> None:
@@ -42,7 +47,7 @@ def run_train(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             device=arguments.device,
             recipe=recipe,
-            options=options,
+            options=_options(arguments),
             limit=arguments.limit,
             report=report,
             progress=show_progress(),
@@ -52,21 +57,93 @@ def run_train(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _recipe(arguments: argparse.Namespace) -> Recipe:
+    """The named recipe as it suits architecture and dataset, with the values given by flags."""
+    from dataclasses import replace
+
+    from models.recipes import recipe_for
+
+    recipe = recipe_for(arguments.architecture, arguments.recipe, arguments.dataset)
+    given = {name: getattr(arguments, name) for name in _OVERRIDES}
+    return replace(recipe, **{name: value for name, value in given.items() if value is not None})
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The architecture options of `--option KEY=VALUE` and `--width`."""
+    options = {} if arguments.width is None else {"width": arguments.width}
+    for text in arguments.option:
+        key, equals, value = text.partition("=")
+        if not key or not equals or not value:
+            raise ValueError(f"option is {text!r}; allowed is KEY=VALUE, such as width=32.")
+        options[key] = _value(value)
+    return options
+
+
+def _value(text: str) -> Any:
+    """A number where the text is one, else the text."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, int | float) else text
+
+
+class _ListRecipes(argparse.Action):
+    """Prints the table of recipes and ends the program."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_given: Any) -> None:
+        print("\n".join(_recipe_lines()))
+        parser.exit()
+
+
+def _recipe_lines() -> Sequence[str]:
+    """One line per recipe and what it is made of below it."""
+    from models.recipes import RECIPES
+
+    lines = []
+    for entry in RECIPES.values():
+        lines.append(f"{entry.name}: {entry.title}. Source: {entry.source}.")
+        lines.append(f"  {_differences(entry.recipe)}")
+        lines += [f"  needs --{need} NAME" for need in entry.needs]
+        lines += [f"  architecture options: {entry.options}"] if entry.options else []
+        lines += [f"  chosen here: {entry.choices}"] if entry.choices else []
+    return lines
+
+
+def _differences(recipe: Recipe) -> str:
+    """The recipe's values, those of the standard recipe left out where they are the same."""
+    from dataclasses import asdict
+
+    from models.recipes import Recipe
+
+    values, standard = asdict(recipe.explicit()), asdict(Recipe().explicit())
+    own = {key: value for key, value in values.items() if value != standard[key] and key != "name"}
+    shown = own or {key: value for key, value in values.items() if value and key != "name"}
+    return ", ".join(f"{key} {value}" for key, value in shown.items())
+
+
 def add(commands: Any) -> None:
     """Add the command's parser."""
     parser = commands.add_parser("train", help="train a network; goes on where a killed run stopped")
     parser.add_argument("--architecture", required=True)
     parser.add_argument("--dataset", required=True)
+    parser.add_argument("--recipe", default="standard", help="name of a recipe (standard)")
+    parser.add_argument("--recipes", action=_ListRecipes, nargs=0, help="list the recipes and stop")
+    parser.add_argument("--initial", help="network whose weights are the start, for the recipe transfer")
+    parser.add_argument("--teacher", help="network that is imitated, for the recipe distillation")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--batch-size", type=int)
-    parser.add_argument("--optimizer", help="sgd or adamw")
+    parser.add_argument("--optimizer", help="sgd, adamw or adam")
+    parser.add_argument("--schedule", help="one_cycle, cosine, plateau or constant")
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--weight-decay", type=float)
     parser.add_argument("--label-smoothing", type=float)
     parser.add_argument("--compile", action="store_true", default=None, help="use torch.compile")
     parser.add_argument("--width", type=int, help="channels of a ResNet's first stage (64)")
+    option_help = "option of the architecture, such as hidden=512; may be repeated"
+    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help=option_help)
     parser.add_argument("--limit", type=int, help="only so many images of each split, for a trial")
     parser.add_argument("--out", type=Path, required=True)
     parser.set_defaults(run=run_train)
