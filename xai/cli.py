@@ -10,10 +10,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from xai.commands import data, explain, models, train
+from xai.commands import data, explain, models, train, zoo
 from xai.commands.common import Command, Parser
 
-COMMANDS = (models, explain, train, data)
+COMMANDS = (models, explain, train, data, zoo)
 
 
 def build_parser() -> Parser:
