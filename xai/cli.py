@@ -10,10 +10,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from xai.commands import data, explain, models, train, zoo
+from xai.commands import data, explain, models, papers, svm, train, zoo
 from xai.commands.common import Command, Parser
 
-COMMANDS = (models, explain, train, data, zoo)
+COMMANDS = (models, papers, explain, train, svm, data, zoo)
 
 
 def build_parser() -> Parser:

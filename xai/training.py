@@ -23,9 +23,14 @@ from xai import degraded_training, predictions
 Progress = Callable[[int, int, str], None]
 
 PREDICTIONS_FILE = "predictions.parquet"
-_SPLITS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test")
 _SHORT = {"width": "w", "hidden": "h"}
 """Options with a short form in a checkpoint's name."""
+
+
+def default_recipe(architecture: str, dataset_name: str) -> Recipe:
+    """The recipe that `train` starts from: values usual for such networks, not tuned."""
+    return recipe_for(architecture, "standard", dataset_name)
 
 
 def checkpoint_name(
@@ -50,8 +55,9 @@ def _labelled(data: ImageSet) -> LabelledImages:
     return LabelledImages(data.images, data.labels)
 
 
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+def device_name(device: torch.device) -> str:
+    """What a card says of the device: the GPU's own name, or `cpu`."""
+    return torch.cuda.getdevice_name(device) if device.type == "cuda" else device.type
 
 
 def train(
@@ -74,12 +80,12 @@ def train(
     weights as they are stored, without test-time augmentation. Raises `DatasetError` or `ValueError` with one
     sentence.
     """
-    recipe = (recipe or recipe_for(architecture, "standard", dataset_name)).explicit()
+    recipe = (recipe or default_recipe(architecture, dataset_name)).explicit()
     where = _check(architecture, dataset_name, device, limit)
     options = {**recipes.implied_options(architecture, recipe.name), **(options or {})}
     recipe, sources = load_sources(recipe, dataset(dataset_name).classes)
     network = _initial_network(architecture, dataset(dataset_name).classes, seed, options, sources)
-    splits = {split: _split(dataset_name, split, limit, progress) for split in _SPLITS}
+    splits = {split: load_split(dataset_name, split, limit, progress) for split in SPLITS}
     card = _first_card(architecture, splits["train"], seed, where, recipe, options, limit)
     folder = folder / card.name
     _check_folder(card, folder)
@@ -175,7 +181,7 @@ def _first_card(
         data.classes,
         size,
         seed,
-        _device_name(device),
+        device_name(device),
         {**asdict(recipe), **(degraded_training.facts(size) if recipe.degraded_share else {})},
         options,
         note=_note(architecture, recipe, limit),
@@ -231,7 +237,8 @@ def _check(architecture: str, dataset_name: str, device: str, limit: int | None)
     return find_device(device)
 
 
-def _split(name: str, split: str, limit: int | None, progress: Progress | None) -> ImageSet:
+def load_split(name: str, split: str, limit: int | None, progress: Progress | None) -> ImageSet:
+    """One split of a dataset, or `limit` of its images, evenly spread; raises `DatasetError` when it has none."""
     if split not in dataset(name).splits:
         raise DatasetError(f"{name} has no {split} split, which training needs.")
     data = load_dataset(name, split, progress)
