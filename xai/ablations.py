@@ -1,0 +1,385 @@
+"""Every improvement that the papers claim, as one change, beside the difference that our own networks show.
+
+An ablation names two trainings that differ in one thing. `rows` looks for both among the cards at hand, compares
+only what was trained by the same protocol, and takes the difference from the stored answers to the same images.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from models.cards import Card
+from xai.predictions import Predictions, PredictionsError
+from xai.statistics import Difference, holm, paired_difference
+
+Read = Callable[[str], Predictions | None]
+"""Answers of the network of that name on the test split, None where there are none; may raise `PredictionsError`."""
+
+NOT_TRAINED = "not trained"
+RECIPE_MAY_DIFFER = ("epochs", "batch_size")
+"""What an ablation may let differ, because it is part of what is tried out."""
+
+_STEM = "_cifar"
+_TRIAL = re.compile(r"A trial on at most (\d+) images")
+_UNTOLD = ("name", "initial_sha256", "teacher_sha256", "compile")
+
+
+@dataclass(frozen=True)
+class Training:
+    """An architecture and the name of its recipe: one side of an ablation."""
+
+    architecture: str
+    recipe: str = "standard"
+
+    def __str__(self) -> str:
+        return self.architecture if self.recipe == "standard" else f"{self.architecture} ({self.recipe})"
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One claimed improvement: `variant` is `baseline` with the change.
+
+    `paper_difference` is the claim in percentage points of accuracy, None where the source gives no number.
+    `may_differ` are fields of the protocol that belong to the change.
+    """
+
+    name: str
+    claim: str
+    baseline: Training
+    variant: Training
+    paper_difference: float | None
+    source: str
+    may_differ: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AblationRow:
+    """What our networks say of one ablation on one dataset.
+
+    Accuracies are shares in [0, 1]; `difference` (variant less baseline) with its 95 % interval `low` to `high` is
+    in percentage points, as is the ablation's `paper_difference`. `p_value` is exact, `p_holm` adjusted for all
+    rows. `seeds` are those averaged, the same on both sides; `changes` are the fields of the recipe that differ.
+    Where nothing could be compared these are None, and `reason` is the sentence that says why.
+    """
+
+    ablation: Ablation
+    dataset: str | None = None
+    baselines: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    images: int | None = None
+    baseline_accuracy: float | None = None
+    variant_accuracy: float | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+    p_holm: float | None = None
+    changes: tuple[str, ...] = ()
+    reason: str = ""
+
+
+class _Incomparable(Exception):
+    """Two sides that can't be compared; the message is the row's reason."""
+
+
+ABLATIONS: dict[str, Ablation] = {}
+
+
+def register(ablation: Ablation) -> Ablation:
+    """Add an ablation; raises `ValueError` when the name is taken."""
+    if ablation.name in ABLATIONS:
+        raise ValueError(f"the ablation {ablation.name!r} is registered twice.")
+    ABLATIONS[ablation.name] = ablation
+    return ablation
+
+
+def _add(
+    name: str,
+    claim: str,
+    baseline: str,
+    variant: str,
+    paper_difference: float | None,
+    source: str,
+    may_differ: tuple[str, ...] = (),
+) -> None:
+    """Add one row of the table below; a side is `ARCHITECTURE` or `ARCHITECTURE RECIPE`."""
+    ours, theirs = Training(*baseline.split()), Training(*variant.split())
+    register(Ablation(name, claim, ours, theirs, paper_difference, source, may_differ))
+
+
+_RESNEXT = "improved ResNeXt50 on CIFAR-10"
+_REVIEW = "ResNet50 optimisation review (gives no number)"
+_DEGRADED = "AlexNet against ResNet-50 on low-quality images (gives no number)"
+_R50 = "resnet50_cifar"
+
+_add(
+    "stem_18",
+    "3x3 first convolution, no max-pool",
+    "resnet18",
+    "resnet18_cifar",
+    1.77,
+    "modified ResNet-18 on CIFAR-100, 68.42 to 70.19",
+)
+_add("stem_50", "3x3 first convolution, no max-pool", "resnet50", _R50, None, "the same change on ResNet-50")
+_add("groups", "grouped convolutions (ResNeXt)", _R50, "resnext50_cifar", 1.3, f"{_RESNEXT}, 91.2 to 92.5")
+_add(
+    "fusion",
+    "multi-scale feature fusion",
+    "resnext50_cifar",
+    "resnext50_msff_cifar",
+    0.2,
+    f"{_RESNEXT}, 92.5 to 92.7",
+)
+_add(
+    "adaptive_rate",
+    "adaptive learning rate",
+    "resnext50_cifar",
+    "resnext50_cifar plateau",
+    0.1,
+    f"{_RESNEXT}, 92.5 to 92.6",
+)
+_add(
+    "improved",
+    "multi-scale feature fusion and adaptive learning rate",
+    "resnext50_cifar",
+    "resnext50_msff_cifar plateau",
+    2.1,
+    f"{_RESNEXT}, 92.5 to 94.6",
+)
+_add(
+    "adaptive_rate_50",
+    "adaptive learning rate",
+    _R50,
+    f"{_R50} plateau",
+    None,
+    "the same change on ResNet-50",
+)
+_add(
+    "transfer",
+    "ImageNet weights to start from, with the paper's own recipe",
+    "resnet50",
+    "resnet50 transfer",
+    6.25,
+    "ResNet50 by transfer learning on CIFAR-10, 87.50 to 93.75",
+    RECIPE_MAY_DIFFER,
+)
+_add(
+    "smoothing_50",
+    "label smoothing",
+    f"{_R50} no_smoothing",
+    _R50,
+    None,
+    "ResNet50 by transfer learning on CIFAR-10 (part of its recipe)",
+)
+_add(
+    "smoothing_resnext",
+    "label smoothing",
+    "resnext50_cifar no_smoothing",
+    "resnext50_cifar",
+    None,
+    "the same change on ResNeXt-50",
+)
+_add("se", "squeeze-and-excitation", _R50, "se_resnet50_cifar", None, _REVIEW)
+_add("cbam", "convolutional block attention", _R50, "cbam_resnet50_cifar", None, "Woo et al. 2018")
+_add("fpn", "feature pyramid", _R50, "fpn_resnet50_cifar", None, _REVIEW)
+_add("swish", "Swish for ReLU", _R50, "swish_resnet50_cifar", None, _REVIEW)
+_add("dropout", "dropout", _R50, "dropout_resnet50_cifar", None, _REVIEW)
+_add("wide", "twice the width inside the blocks", _R50, "wide_resnet50_cifar", None, _REVIEW)
+_add("deep", "101 layers for 50", _R50, "resnet101_cifar", None, _REVIEW)
+_add("hff", "HFF-SEnet's gates after each stage", _R50, "hff_senet_cifar", None, _REVIEW)
+_add("mmff", "M-MFFnet's second input", _R50, "mmff_resnet50_cifar", None, _REVIEW)
+_add("distilled_18", "distillation", "resnet18_cifar", "resnet18_cifar distillation", None, _REVIEW)
+_add("distilled_50", "distillation", _R50, f"{_R50} distillation", None, _REVIEW)
+_add("alexnet_bn", "batch norm", "alexnet", "alexnet_bn", None, "what is normal today: 77-82 to 85")
+_add("alexnet_lrn", "local response norm", "alexnet", "alexnet_lrn", None, "Krizhevsky et al. 2012")
+_add("alexnet_cbam", "convolutional block attention", "alexnet", "alexnet_cbam", None, _DEGRADED)
+_add("alexnet_tmaxavg", "T-Max-Avg pooling", "alexnet", "alexnet_tmaxavg", None, _DEGRADED)
+_add("alexnet_noise", "noise injection (sigma 0.01)", "alexnet", "alexnet noise_injection", None, _DEGRADED)
+for _name in ("alexnet", "resnet18_cifar", _R50):
+    _add(
+        f"degradation_aware_{_name.removesuffix(_STEM)}",
+        "degraded pictures in training (the price on clean ones)",
+        _name,
+        f"{_name} degradation_aware",
+        None,
+        "ours",
+    )
+
+
+def rows(records: Mapping[str, Card], read: Read) -> list[AblationRow]:
+    """A row for every ablation and every dataset and protocol on which both sides were trained, in the table's order.
+
+    `records` are the cards by name, also of networks whose weights are elsewhere. An ablation whose sides both have
+    `_cifar` stems is also looked for with the other stem. One that can't be compared at all has one row with the
+    reason.
+    """
+    finished = [card for card in records.values() if card.accuracy.get("test") is not None]
+    found = [row for ablation in ABLATIONS.values() for row in _rows_of(ablation, finished, read)]
+    adjusted = holm([math.nan if row.p_value is None else row.p_value for row in found])
+    return [
+        row if row.p_value is None else replace(row, p_holm=p) for row, p in zip(found, adjusted, strict=True)
+    ]
+
+
+def _rows_of(ablation: Ablation, cards: list[Card], read: Read) -> list[AblationRow]:
+    found = [row for stem in _stems(ablation) for row in _pairs(stem, cards, read)]
+    return found or [AblationRow(ablation, reason=f"{NOT_TRAINED}: {_missing(ablation, cards)}.")]
+
+
+def _stems(ablation: Ablation) -> Iterator[Ablation]:
+    yield ablation
+    sides = (ablation.baseline, ablation.variant)
+    if all(side.architecture.endswith(_STEM) for side in sides):
+        baseline, variant = (
+            replace(side, architecture=side.architecture.removesuffix(_STEM)) for side in sides
+        )
+        yield replace(ablation, baseline=baseline, variant=variant)
+
+
+def _pairs(ablation: Ablation, cards: list[Card], read: Read) -> Iterator[AblationRow]:
+    """A row for every dataset that both sides know, and on it for every protocol that they share."""
+    sides = [[card for card in cards if _fits(card, side)] for side in (ablation.baseline, ablation.variant)]
+    for dataset in dict.fromkeys(card.dataset for card in sides[0]):
+        ours, theirs = (_by_protocol(side, dataset) for side in sides)
+        pairs = [(a, b) for a, b in product(ours, theirs) if not _unlike(a, b, ablation.may_differ)]
+        for a, b in pairs:
+            yield _row(AblationRow(ablation, dataset), ours[a], theirs[b], read)
+        if theirs and not pairs:
+            a, b = next(iter(ours)), next(iter(theirs))
+            differ = ", ".join(_unlike(a, b, ablation.may_differ))
+            yield AblationRow(ablation, dataset, reason=f"not comparable: {differ}.")
+
+
+def _fits(card: Card, side: Training) -> bool:
+    return (card.architecture, recipe_name(card)) == (side.architecture, side.recipe)
+
+
+def recipe_name(card: Card) -> str:
+    """Name of the recipe that a network was trained by; cards older than the names were the standard one."""
+    return str(card.recipe.get("name", "standard"))
+
+
+def _missing(ablation: Ablation, cards: list[Card]) -> str:
+    sides = (ablation.baseline, ablation.variant)
+    missing = [str(side) for side in sides if not any(_fits(card, side) for card in cards)]
+    return ", ".join(missing) or "the two were trained on different datasets"
+
+
+Protocol = tuple[tuple[str, Any], ...]
+
+
+def _protocol(card: Card) -> Protocol:
+    """What two trainings must have in common to be compared, by the names that a reason gives."""
+    trial = _TRIAL.search(card.note)
+    facts: dict[str, Any] = {
+        "epochs": card.epochs,
+        "batch_size": card.recipe.get("batch_size"),
+        "input_size": card.input_size,
+        "images": trial[1] if trial else "all",
+        **{f"option {key}": value for key, value in card.options.items()},
+    }
+    return tuple(sorted(facts.items()))
+
+
+def _by_protocol(cards: list[Card], dataset: str) -> dict[Protocol, list[Card]]:
+    found: dict[Protocol, list[Card]] = {}
+    for card in cards:
+        if card.dataset == dataset:
+            found.setdefault(_protocol(card), []).append(card)
+    return found
+
+
+def _unlike(baseline: Protocol, variant: Protocol, may_differ: tuple[str, ...]) -> list[str]:
+    """What differs between two protocols and must not, as words."""
+    ours, theirs = dict(baseline), dict(variant)
+    names = [key for key in {**ours, **theirs} if key not in may_differ and ours.get(key) != theirs.get(key)]
+    return [f"{name} is {_told(ours.get(name))} and {_told(theirs.get(name))}" for name in names]
+
+
+def _told(value: object) -> str:
+    return "not set" if value in ("", None) else str(value)
+
+
+def _row(row: AblationRow, baselines: list[Card], variants: list[Card], read: Read) -> AblationRow:
+    """The row filled in, or with the reason why it can't be."""
+    sides = [{card.seed: card for card in cards} for cards in (baselines, variants)]
+    seeds = tuple(sorted(sides[0].keys() & sides[1].keys()))
+    if not seeds:
+        return replace(row, reason="not comparable: the two sides have no seed in common.")
+    ours, theirs = ([side[seed] for seed in seeds] for side in sides)
+    row = replace(
+        row,
+        baselines=tuple(card.name for card in ours),
+        variants=tuple(card.name for card in theirs),
+        seeds=seeds,
+        changes=_changes(ours, theirs),
+    )
+    try:
+        baseline, variant = _correct(ours, theirs, read)
+    except (_Incomparable, PredictionsError) as error:
+        return replace(row, reason=str(error))
+    return _filled(row, paired_difference(variant, baseline), float(baseline.mean()), float(variant.mean()))
+
+
+def _filled(row: AblationRow, found: Difference, baseline: float, variant: float) -> AblationRow:
+    return replace(
+        row,
+        images=found.n,
+        baseline_accuracy=baseline,
+        variant_accuracy=variant,
+        difference=100 * found.difference,
+        low=100 * found.low,
+        high=100 * found.high,
+        p_value=found.p_value,
+    )
+
+
+def _changes(baselines: list[Card], variants: list[Card]) -> tuple[str, ...]:
+    """Fields of the recipe that differ, but for those that never matter to the weights or are told elsewhere."""
+    told = (change for pair in zip(baselines, variants, strict=True) for change in _changes_of(*pair))
+    return tuple(dict.fromkeys(told))
+
+
+def _changes_of(baseline: Card, variant: Card) -> Iterator[str]:
+    ours, theirs = ({**card.recipe, "epochs": card.epochs} for card in (baseline, variant))
+    for key in ours:
+        if key not in _UNTOLD and key in theirs and ours[key] != theirs[key]:
+            yield f"{key} {_told(ours[key])} -> {_told(theirs[key])}"
+
+
+def _correct(baselines: list[Card], variants: list[Card], read: Read) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each image was told right by either side: bool `(N,)`, or for several seeds the share of networks."""
+    answers = {card.name: _answers(card, read) for card in (*baselines, *variants)}
+    first = next(iter(answers.values()))
+    order = np.argsort(np.array(first.ids))
+    columns = {name: _aligned(found, first, order, name) for name, found in answers.items()}
+    ours, theirs = ([columns[card.name] for card in cards] for cards in (baselines, variants))
+    if len(ours) == 1:
+        return ours[0], theirs[0]
+    return np.mean(ours, axis=0), np.mean(theirs, axis=0)
+
+
+def _answers(card: Card, read: Read) -> Predictions:
+    found = read(card.name)
+    if found is None:
+        raise _Incomparable(f"the answers of {card.name} are not stored.")
+    if card.sha256 and found.facts.get("sha256", card.sha256) != card.sha256:
+        raise _Incomparable(f"the stored answers of {card.name} are those of other weights.")
+    return found
+
+
+def _aligned(found: Predictions, first: Predictions, order: np.ndarray, name: str) -> np.ndarray:
+    """Correctness in the order of the sorted ids, bool `(N,)`."""
+    own = np.argsort(np.array(found.ids))
+    same = len(own) == len(order) and np.array_equal(np.array(found.ids)[own], np.array(first.ids)[order])
+    if not same or not np.array_equal(found.labels[own], first.labels[order]):
+        raise _Incomparable(f"the stored answers of {name} are to other images than those of the others.")
+    return found.correct[own]
