@@ -12,7 +12,7 @@ from models.cards import Card, CardError, read_card
 from models.files import sha256
 from models.recipes import Recipe
 from models.training import CURVE_FILE
-from xai.training import read_curve
+from xai.training import PREDICTIONS_FILE, read_curve
 from xai.zoo_plan import Job
 
 LOCK_FILE = ".lock"
@@ -96,10 +96,13 @@ def same_recipe(card: Card, recipe: Recipe) -> bool:
 
 
 def is_done(job: Job, settings: Settings) -> bool:
-    """Whether the job's result is there: finished, with its weights, and as these settings would make it."""
+    """Whether the job's result is there: finished, with weights and answers, and as these settings would make it."""
+    folder = settings.out / job.name
     try:
-        card = finished_card(settings.out / job.name)
+        card = finished_card(folder)
     except ZooError:
+        return False
+    if not (folder / PREDICTIONS_FILE).is_file():  # they are written last
         return False
     return same_recipe(card, job.full_recipe(settings.epochs)) and is_trial(card) == (
         settings.limit is not None
@@ -124,12 +127,13 @@ def state(job: Job, settings: Settings) -> State:
 
 
 def teacher_done(job: Job, settings: Settings) -> bool:
-    """Whether the checkpoint that teaches this job is finished."""
+    """Whether the checkpoint that teaches this job is finished, and nobody is at work on it."""
+    folder = settings.out / job.teacher
     try:
-        finished_card(settings.out / job.teacher)
+        finished_card(folder)
     except ZooError:
         return False
-    return True
+    return not is_locked(folder)
 
 
 def curve(folder: Path) -> list[dict[str, float]]:

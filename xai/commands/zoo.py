@@ -38,6 +38,8 @@ def run_zoo(arguments: argparse.Namespace) -> int:
         None if minutes is None else 60 * minutes,
     )
     jobs = _chosen(arguments.only, arguments.dataset)
+    for job in jobs:
+        job.full_recipe(settings.epochs)  # raises what every one of them would say later
     return _list(jobs, settings) if arguments.list else _train(jobs, settings)
 
 
