@@ -13,6 +13,8 @@ from models.files import write_text
 
 STANDARD = "standard"
 """Name of the recipe that names of networks leave out."""
+_GIVEN = ("initial", "teacher")
+"""Fields of a recipe that name other networks; a command has to give them."""
 LARGEST_FILE = 2**20
 INPUT_SIZES = range(8, 1025)
 """Sides of an image, in px, that a card may ask for."""
@@ -66,10 +68,10 @@ def training_command(card: Card) -> str:
     asked: dict[str, Any] = {"architecture": card.architecture, "dataset": card.dataset, "seed": card.seed}
     if recipe_name(card) != STANDARD:
         asked["recipe"] = recipe_name(card)
-    asked |= {key: card.recipe[key] for key in ("epochs", "batch_size") if key in card.recipe}
-    asked |= card.options
-    flags = " ".join(f"--{key.replace('_', '-')} {shlex.quote(str(value))}" for key, value in asked.items())
-    return f"python -m xai train {flags} --out DIR"
+    asked |= {key: card.recipe[key] for key in ("epochs", "batch_size", *_GIVEN) if card.recipe.get(key)}
+    flags = [f"--{key.replace('_', '-')} {shlex.quote(str(value))}" for key, value in asked.items()]
+    flags += [f"--option {shlex.quote(f'{key}={value}')}" for key, value in card.options.items()]
+    return f"python -m xai train {' '.join(flags)} --out DIR"
 
 
 def read_card(path: Path) -> Card:

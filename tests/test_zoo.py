@@ -90,7 +90,7 @@ def test_a_record_is_listed_and_not_loaded(monkeypatch: pytest.MonkeyPatch, tmp_
     with pytest.raises(CheckpointError, match="don't come with the project") as caught:
         zoo.load("one")
     assert_one_sentence(caught.value)
-    assert "--recipe msff --epochs 3 --width 8" in str(caught.value)
+    assert "--recipe msff --epochs 3 --option width=8" in str(caught.value)
 
 
 def test_a_local_card_can_t_take_the_name_of_an_imagenet_entry(
