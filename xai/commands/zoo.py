@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -22,8 +23,6 @@ def run_zoo(arguments: argparse.Namespace) -> int:
     """Train, list or collect."""
     if arguments.collect:
         return _collect(arguments)
-    if arguments.out is None:
-        raise ValueError("--out is missing: the folder of the trainings, one folder for each.")
     if arguments.limit is not None and arguments.limit < 1:
         raise ValueError(f"--limit is {arguments.limit}; it must be at least 1.")
     from xai.zoo_state import Settings
@@ -74,7 +73,8 @@ def _train(jobs: Sequence[Job], settings: Settings) -> int:
     display = Display(sys.stderr)
     states, number = run(jobs, settings, show=display.show, note=display.note)
     display.show([])
-    _summary(jobs, settings, states)
+    if os.environ.get("RANK", "0") == "0":  # torchrun's other processes would say the same
+        _summary(jobs, settings, states)
     if number:
         return 128 + number
     return 0 if all(found.kind == "done" for found in states.values()) else 1
@@ -157,7 +157,7 @@ def _parallel(text: str) -> int | None:
 def add(commands: Any) -> None:
     """Add the command's parser."""
     parser = commands.add_parser("zoo", help="train every network of the plan; goes on where it was stopped")
-    parser.add_argument("--out", type=Path, help="folder of the trainings")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the trainings (runs)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument(
         "--only", nargs="+", action="extend", default=[], metavar="GLOB", help="only jobs of such names"
