@@ -104,5 +104,7 @@ class MultiScale(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Fused feature maps, of the shape `(N, C, h, w)` of what came in."""
         weights = self.alpha.softmax(dim=0)
-        maps = [weight * convolution(x) for weight, convolution in zip(weights, self.convolutions, strict=True)]
+        maps = [
+            weight * convolution(x) for weight, convolution in zip(weights, self.convolutions, strict=True)
+        ]
         return self.relu(self.bn(torch.stack(maps).sum(dim=0)))

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import difflib
 import functools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from models.layers import (
@@ -30,11 +32,18 @@ SOURCES = ("timm", "torchvision")
 MOST_STAGES = 5
 LARGEST_SIDE = 1024
 _SIZES = (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512)
-_FAMILIES = (("resnext", "ResNeXt"), ("resnet", "ResNet"), ("alexnet", "AlexNet"), ("vgg", "VGG"), ("vit", "ViT"))
+_FAMILIES = (
+    ("resnext", "ResNeXt"),
+    ("resnet", "ResNet"),
+    ("alexnet", "AlexNet"),
+    ("vgg", "VGG"),
+    ("^(vit|deit)_", "ViT"),
+)
 _POOLED = {"mean", "_adaptive_avg_pool2d", "adaptive_avg_pool2d", "avg_pool2d"}
 _MULTIPLIED = {"addmm", "mm", "linear"}
-_MOVED = {"view", "_unsafe_view", "reshape", "flatten", "squeeze", "t", "clone", "detach", "alias", "_to_copy"}
-_NO_STAGE = (nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.Dropout, nn.Identity)
+_MOVED = {"view", "_unsafe_view", "reshape", "flatten", "squeeze", "t", "clone", "detach", "alias"}
+_MOVED |= {"_to_copy", "as_strided_"}
+_NO_STAGE = (nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.Dropout, nn.Identity, nn.Softmax)
 
 
 @dataclass(frozen=True)
@@ -100,19 +109,35 @@ def build(name: str, num_classes: int, *, image_size: int | None = None) -> Exte
     source, model = _split(name)
     if image_size is not None:
         check_whole_number("image_size", image_size, LARGEST_SIDE)
-    make = _timm if source == "timm" else _torchvision
+    make = functools.partial(
+        _timm if source == "timm" else _torchvision, name, model, num_classes, image_size
+    )
     try:
-        return make(name, model, num_classes, image_size)
+        return _without_numbers(make) if torch.get_default_device().type == "meta" else make()
     except (TypeError, AssertionError, RuntimeError) as error:
         if image_size is None:
             raise
         raise ValueError(f"{name} can't be built for images of {image_size} px.") from error
 
 
+class _MetaWeights(TorchFunctionMode):
+    """Makes what is allocated without values, as weights are, on the meta device."""
+
+    def __torch_function__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = dict(kwargs or {})
+        return func(*args, **(given | {"device": "meta"} if func is torch.empty else given))
+
+
+def _without_numbers(make: Callable[[], External]) -> External:
+    """The network on the meta device, though some compute their widths with tensors, which needs numbers."""
+    with torch.device("cpu"), _MetaWeights():
+        return make().to("meta")
+
+
 def _timm(name: str, model: str, num_classes: int, image_size: int | None) -> External:
     import timm
 
-    options = {} if image_size is None else {"img_size": image_size}
+    options: dict[str, Any] = {} if image_size is None else {"img_size": image_size}
     network = timm.create_model(model, pretrained=False, num_classes=num_classes, **options)
     facts = timm.get_pretrained_cfg(model)
     return External(name, network, facts.mean, facts.std) if facts else External(name, network, *_IMAGENET)
@@ -140,8 +165,7 @@ def _default_size(name: str) -> int:
         return facts.input_size[-1] if facts else 224
     import torchvision
 
-    weights = next(iter(torchvision.models.get_model_weights(model)))
-    return weights.transforms().crop_size[0]
+    return min(weights.transforms().crop_size[0] for weights in torchvision.models.get_model_weights(model))
 
 
 def look(name: str) -> Facts:
@@ -153,7 +177,7 @@ def look(name: str) -> Facts:
     if not stages:
         raise ValueError(f"{name} has no layer whose output is a feature map (N, C, h, w).")
     source, model = _split(name)
-    family = next((family for word, family in _FAMILIES if word in model), "other")
+    family = next((family for words, family in _FAMILIES if re.search(words, model)), "other")
     return Facts(
         f"{model} ({source})",
         _head(events, stages[-1]),
@@ -211,18 +235,25 @@ def _events(network: nn.Module, size: int) -> list[_Event]:
 
 
 def _stages(network: nn.Module, events: Sequence[_Event]) -> tuple[str, ...]:
-    """The last module at each grid of 2x2 or more, shallow to deep, of those that run once."""
+    """Where each grid of 2x2 or more is left, shallow to deep: the last module of those that run once there and
+    stand highest in the hierarchy (deeper ones are branches of the block that goes on to the next grid)."""
     calls = [event.name for event in events if event.shape]
     last: dict[int, str] = {}
     for event in events:
-        shape = event.shape or ()
-        if len(shape) != 4 or shape[0] != 1 or shape[2] != shape[3] or shape[2] < 2:
+        if not _is_map(network, event) or calls.count(event.name) > 1:
             continue
-        module = network.get_submodule(event.name)
-        if calls.count(event.name) == 1 and event.name != "normalize" and not isinstance(module, _NO_STAGE):
-            last.pop(shape[2], None)  # so that the order is that of the last modules
-            last[shape[2]] = event.name
+        side = (event.shape or ())[2]
+        if event.name.count(".") <= last.get(side, event.name).count("."):
+            last.pop(side, None)  # so that the order is that of the last modules
+            last[side] = event.name
     return tuple(last.values())[-MOST_STAGES:]
+
+
+def _is_map(network: nn.Module, event: _Event) -> bool:
+    shape = event.shape or ()
+    if len(shape) != 4 or shape[0] != 1 or shape[2] != shape[3] or shape[2] < 2:
+        return False
+    return event.name != "normalize" and not isinstance(network.get_submodule(event.name), _NO_STAGE)
 
 
 def _head(events: Sequence[_Event], stage: str) -> str:

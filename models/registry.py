@@ -46,19 +46,21 @@ EXTERNAL_SOURCES = external.SOURCES
 _RELUS = ("features.1", "features.4", "features.7", "features.9", "features.11")
 _RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
 _FUSED_STAGES = ("fuse1", "fuse2", "fuse3", "fuse4")
+_MSFF_STAGES = ("layer1", "layer2", "fusion", "layer3", "layer4")
+_MMFF_STAGES = ("reduce_image", "reduce_second", "fuse")
 _VARIANTS = (
-    ("wide_resnet50", "Wide ResNet-50", "ResNet", _RESNET_STAGES, "Zagoruyko & Komodakis, Wide ResNets, BMVC 2016"),
-    ("resnext50", "ResNeXt-50", "ResNeXt", _RESNET_STAGES, "Xie et al., Aggregated residual transformations, CVPR 2017"),
-    ("resnext50_msff", "ResNeXt-50 + MSFF", "ResNeXt", ("layer1", "layer2", "fusion", "layer3", "layer4"), "Improved ResNeXt-50 with multi-scale feature fusion, on Xie et al., CVPR 2017"),
-    ("se_resnet50", "SE-ResNet-50", "ResNet", _RESNET_STAGES, "Hu et al., Squeeze-and-excitation networks, CVPR 2018"),
-    ("cbam_resnet50", "ResNet-50 + CBAM", "ResNet", _RESNET_STAGES, "Woo et al., CBAM, ECCV 2018"),
-    ("fpn_resnet50", "FPN-ResNet-50", "ResNet", (*_RESNET_STAGES, "fuse"), "Lin et al., Feature pyramid networks, CVPR 2017"),
-    ("swish_resnet50", "Swish-ResNet-50", "ResNet", _RESNET_STAGES, "Ramachandran et al., Searching for activation functions, 2017"),
-    ("dropout_resnet50", "Dropout-ResNet-50", "ResNet", _RESNET_STAGES, "Srivastava et al., Dropout, JMLR 2014"),
-    ("hff_senet", "HFF-SEnet", "ResNet", _FUSED_STAGES, "HFF-SEnet, on Hu et al., CVPR 2018"),
-    ("mmff_resnet50", "M-MFFnet", "ResNet", ("reduce_image", "reduce_second", "fuse"), "M-MFFnet, on He et al., CVPR 2016"),
+    ("wide_resnet50", "Wide ResNet-50", _RESNET_STAGES, "Zagoruyko & Komodakis, Wide residual networks, BMVC 2016"),
+    ("resnext50", "ResNeXt-50", _RESNET_STAGES, "Xie et al., Aggregated residual transformations, CVPR 2017"),
+    ("resnext50_msff", "ResNeXt-50 + MSFF", _MSFF_STAGES, "Improved ResNeXt-50, on Xie et al., CVPR 2017"),
+    ("se_resnet50", "SE-ResNet-50", _RESNET_STAGES, "Hu et al., Squeeze-and-excitation networks, CVPR 2018"),
+    ("cbam_resnet50", "ResNet-50 + CBAM", _RESNET_STAGES, "Woo et al., CBAM, ECCV 2018"),
+    ("fpn_resnet50", "FPN-ResNet-50", (*_RESNET_STAGES, "fuse"), "Lin et al., Feature pyramid networks, CVPR 2017"),
+    ("swish_resnet50", "Swish-ResNet-50", _RESNET_STAGES, "Ramachandran et al., Searching for activations, 2017"),
+    ("dropout_resnet50", "Dropout-ResNet-50", _RESNET_STAGES, "Srivastava et al., Dropout, JMLR 2014"),
+    ("hff_senet", "HFF-SEnet", _FUSED_STAGES, "HFF-SEnet, on Hu et al., CVPR 2018"),
+    ("mmff_resnet50", "M-MFFnet", _MMFF_STAGES, "M-MFFnet, on He et al., CVPR 2016"),
 )  # fmt: skip
-"""Relatives of ResNet-50: name, title, family, stages and source."""
+"""Relatives of ResNet-50: name, title, stages and source."""
 
 
 def register(architecture: Architecture) -> Architecture:
@@ -86,7 +88,8 @@ def architecture(name: str) -> Architecture:
         return _external(name)
     if name not in ARCHITECTURES:
         raise ValueError(
-            f"there is no architecture {name!r}; allowed are {', '.join(ARCHITECTURES)}, timm:NAME and torchvision:NAME."
+            f"there is no architecture {name!r}; allowed are {', '.join(ARCHITECTURES)}, and timm:NAME and "
+            "torchvision:NAME."
         )
     return ARCHITECTURES[name]
 
@@ -144,7 +147,15 @@ def _register_vggs() -> None:
     source = "Simonyan & Zisserman, Very deep CNNs, ICLR 2015"
     register(
         Architecture(
-            "vgg16_bn", "VGG-16 + BN (small input)", vgg.vgg16_bn, "pool_linear", stages, 32, 32, "VGG", source
+            "vgg16_bn",
+            "VGG-16 + BN (small input)",
+            vgg.vgg16_bn,
+            "pool_linear",
+            stages,
+            32,
+            32,
+            "VGG",
+            source,
         )
     )
 
@@ -155,8 +166,9 @@ def _register_resnets(stem: str) -> None:
         _register_resnet(
             f"resnet{depth}", f"ResNet-{depth}", functools.partial(resnet.resnet, depth), stem, source=he
         )
-    for name, title, family, stages, source in _VARIANTS:
+    for name, title, stages, source in _VARIANTS:
         build = getattr(resnet_variants, name)
+        family = "ResNeXt" if name.startswith("resnext") else "ResNet"
         _register_resnet(name, title, build, stem, family=family, stages=stages, source=source)
 
 
@@ -218,8 +230,9 @@ class Model:
 def layer_grids(network: nn.Module, input_size: int) -> dict[str, tuple[int, int]]:
     """Grid `(h, w)` of every named module whose output is a feature map, for a square input of `input_size` px.
 
-    A feature map is a tensor `(1, C, h, w)`: modules that see several pictures of one image are left out. The network runs once on one black image, in evaluation mode, and must not be in use by another thread.
-    Raises `ValueError` when the input is too small for the network.
+    A feature map is a tensor `(1, C, h, w)`: modules that see several pictures of one image are left out. The
+    network runs once on one black image, in evaluation mode, and must not be in use by another thread. Raises
+    `ValueError` when the input is too small for the network.
     """
     grids: dict[str, tuple[int, int]] = {}
 

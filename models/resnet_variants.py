@@ -112,7 +112,7 @@ class PyramidResNet(ResNet):
         maps, x = OrderedDict[str, Tensor](), self.begin(images)
         for name in ("layer1", "layer2", "layer3", "layer4"):
             x = maps[name] = self.get_submodule(name)(x)
-        size = maps["layer3"].shape[-2:]
+        size = (maps["layer3"].shape[2], maps["layer3"].shape[3])
         levels = [F.adaptive_avg_pool2d(level, size) for level in self.pyramid(maps).values()]
         return self.classify(self.fuse(torch.cat(levels, dim=1)))
 
@@ -166,9 +166,7 @@ class TwoPictureResNet(ResNet):
     the modules that give maps of the image itself, `(N, C, h, w)`, are `reduce_image`, `reduce_second` and `fuse`.
     """
 
-    def __init__(
-        self, num_classes: int, stem: str, width: int, second: str, spare_classifier: bool
-    ) -> None:
+    def __init__(self, num_classes: int, stem: str, width: int, second: str, spare_classifier: bool) -> None:
         super().__init__(Bottleneck, _DEPTHS, num_classes, stem, width)
         last, reduced = self.channels[-1], 4 * width
         self.second = second_picture(second)

@@ -49,7 +49,9 @@ class LocalBinaryPattern(nn.Module):
         """Pattern pictures `(N, 3, H, W)` of images `(N, 3, H, W)` in [0, 1]."""
         windows = _windows(images)
         centre = windows[..., 1, 1]
-        bits = [torch.sigmoid(_STEEPNESS * (windows[..., row, column] - centre)) for row, column in _NEIGHBOURS]
+        bits = [
+            torch.sigmoid(_STEEPNESS * (windows[..., row, column] - centre)) for row, column in _NEIGHBOURS
+        ]
         code = torch.stack([bit * 2.0**place for place, bit in enumerate(bits)]).sum(dim=0) / 255
         return code[:, None].expand(-1, 3, -1, -1)
 

@@ -13,6 +13,10 @@ LARGEST_SIDE = 1024
 LARGEST_DEPTH = 48
 
 
+class TokenMap(nn.Identity):
+    """Passes tokens on as maps `(N, C, h, w)`: a layer for heatmaps to look at."""
+
+
 class GridViT(nn.Module):
     """Patches, transformer blocks (timm's), a last layer norm, the mean over tokens and one linear layer.
 
@@ -21,7 +25,9 @@ class GridViT(nn.Module):
     `grid` x `grid` tokens; for other inputs they are resized (bicubic).
     """
 
-    def __init__(self, num_classes: int, patch: int, grid: int, dim: int, depth: int, drop_path: float) -> None:
+    def __init__(
+        self, num_classes: int, patch: int, grid: int, dim: int, depth: int, drop_path: float
+    ) -> None:
         from timm.models.vision_transformer import Block
 
         super().__init__()
@@ -35,7 +41,7 @@ class GridViT(nn.Module):
             Block(dim, heads, mlp_ratio=1.0, qkv_bias=True, drop_path=rate) for rate in rates
         )
         self.ends = [-(-depth * quarter // 4) for quarter in (1, 2, 3)]
-        self.grid1, self.grid2, self.grid3, self.grid4 = (nn.Identity() for _ in range(4))
+        self.grid1, self.grid2, self.grid3, self.grid4 = (TokenMap() for _ in range(4))
         self.norm = nn.LayerNorm(dim)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(dim, num_classes)

@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import inspect
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -45,10 +46,9 @@ def photo() -> Tensor:
 def make_tiny_model(name: str, size: int | None = None, num_classes: int = 10, **options: Any) -> Model:
     """A `Model` with seeded random weights: it has learned nothing, and its name says so."""
     entry = architecture(name)
-    if name.startswith("resnet"):
-        options.setdefault("width", 8)
-    elif name != "alexnet_224":
-        options.setdefault("hidden", 32)
+    narrow = {"width": 64 if entry.family == "ViT" else 8, "hidden": 32}
+    taken = inspect.signature(entry.build).parameters
+    options = {key: value for key, value in narrow.items() if key in taken} | options
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = build(name, num_classes, **options)

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.layers import InputSizeError
 from models.registry import Model
 from xai import attribution_cam, attribution_gradient, perturbation
 from xai.attribution_types import (
@@ -124,6 +125,8 @@ def _ready(
             raise ExplanationError(
                 f"{model.name}: {error}; {offer(model, min(images.shape[-2:]))}."
             ) from error
+        except InputSizeError as error:
+            raise ExplanationError(f"{model.name}: {error}") from error
 
 
 def _check_images(model: Model, images: Tensor) -> None:

@@ -19,6 +19,8 @@ from xai.attribution_types import Call, ExplanationError, Result, register
 from xai.batching import batch_size
 from xai.hooks import out_of_place, restored
 
+_INCOMPLETE = 0.01
+"""Share of the change of a score by which a DeepLIFT map may miss it."""
 _SAME = 1e-10
 """Below this difference of activations captum takes the gradient in place of the quotient."""
 
@@ -168,8 +170,12 @@ def smoothgrad(call: Call) -> Result:
     layered=False,
 )
 def guided_backprop(call: Call) -> Result:
-    """Captum's `GuidedBackprop`."""
+    """Captum's `GuidedBackprop`. Refused without a ReLU that it could guide: it would be the plain gradient."""
     network = call.model.network
+    if not any(isinstance(module, nn.ReLU) for module in network.modules()):
+        raise ExplanationError(
+            f"{call.model.name} has no ReLU module, which guided backpropagation changes; choose another method."
+        )
     with restored(network), out_of_place(network):
         return _map(_captum().GuidedBackprop(network).attribute(_leaf(call.images), call.targets))
 
@@ -187,12 +193,30 @@ def guided_backprop(call: Call) -> Result:
 def deeplift(call: Call) -> Result:
     """Captum's `DeepLift` against the constant image `baseline` (0 is black), its two faults at max-pooling repaired.
 
-    Complete: the map sums to the change of the score, as far as every activation is a module that captum knows.
+    Complete: the map sums to the change of the score, where everything that is not linear is a module that captum
+    knows. It is refused where it does not add up: products of feature maps (gates, attention), layer norms and
+    functions in place of modules have no rule.
     """
     network, baseline = call.model.network, float(call.settings["baseline"])
+    reference = torch.full_like(call.images, baseline)
     with restored(network), out_of_place(network):
-        reference = torch.full_like(call.images, baseline)
-        return _map(_deeplift_class()(network).attribute(_leaf(call.images), reference, call.targets))
+        result = _map(_deeplift_class()(network).attribute(_leaf(call.images), reference, call.targets))
+    _check_complete(call, reference, result.values)
+    return result
+
+
+def _check_complete(call: Call, reference: Tensor, maps: Tensor) -> None:
+    """Raise `ExplanationError` when maps `(N, H, W)` don't sum to the change of the target's logit."""
+    with torch.no_grad():
+        change = call.model.network(call.images) - call.model.network(reference)
+    change = change.gather(1, call.targets[:, None])[:, 0]
+    # what cancels out bounds the rounding error
+    slack = _INCOMPLETE * (change.abs() + 0.1 * maps.abs().sum(dim=(1, 2)))
+    if bool(((maps.sum(dim=(1, 2)) - change).abs() > slack).any()):
+        raise ExplanationError(
+            f"DeepLIFT has no rule for some step of {call.model.name} (such as SiLU, a gate or attention): its map "
+            "does not add up to the change of the score; choose another method."
+        )
 
 
 @functools.cache

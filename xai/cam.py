@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from xai.hooks import tapped
+from xai.hooks import TapError, tapped
 
 CamFunction = Callable[[Tensor, Tensor], Tensor]
 _PLUS_PLUS_EPSILON = 1e-6
@@ -32,6 +32,7 @@ def activations_and_gradients(
     with tapped(network, layers) as taps:
         logits = network(images)
     chosen = targets if len(targets) else logits.detach().argmax(dim=1)
+    _check_batch(taps, len(images))
     activations = {name: taps[name].detach() for name in layers if name in taps}
     if not gradients:
         return (
@@ -41,6 +42,15 @@ def activations_and_gradients(
         )
     score = logits.gather(1, chosen[:, None]).sum()
     return activations, _gradients(score, {name: taps[name] for name in activations}), chosen
+
+
+def _check_batch(taps: dict[str, Tensor], count: int) -> None:
+    """A network that looks at several pictures of one image has layers whose rows are not images."""
+    for name, tap in taps.items():
+        if len(tap) != count:
+            raise TapError(
+                f"the layer {name!r} gives {len(tap)} feature maps for {count} images, not one each"
+            )
 
 
 def _gradients(score: Tensor, taps: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -158,7 +158,8 @@ def ablationcam(call: Call) -> Result:
     """Weights `(y - y_k) / y` with channel `k` set to zero.
 
     The part of the network below the layer runs on one image and the layer's output is then spread over a batch,
-    which gives the same scores as a whole batch from the start.
+    which gives the same scores as a whole batch from the start. Where the network joins the layer with others, which
+    then still have one row, the whole batch is run.
     """
 
     def weigh(activation: Tensor, image: Tensor, target: Tensor, layer: str) -> Tensor:
@@ -173,21 +174,30 @@ def _ablated_scores(
 ) -> tuple[Tensor, Tensor]:
     copy = folded(call.model)
     network = call.model.network if layer in copy.convolutions else copy.network
-    channels, scores = len(activation), []
-    size = 4 * batch_size(image)
+    count, scores = len(activation), []
     with torch.inference_mode():
         whole = network(image[None])[0, target]
-        for start in range(0, channels, size):
-            rows = torch.arange(min(size, channels - start), device=image.device)
-
-            def ablate(output: Tensor, rows: Tensor = rows, start: int = start) -> Tensor:
-                spread = output.repeat(len(rows), 1, 1, 1)
-                spread[rows, start + rows] = 0
-                return spread
-
-            with replaced(network, layer, ablate):
-                scores.append(network(image[None])[:, target])
+        for channels in torch.arange(count, device=image.device).split(4 * batch_size(image)):
+            logits = _ablated_logits(network, image, layer, channels)
+            scores.append(logits[:, target])
     return whole, torch.cat(scores)
+
+
+def _ablated_logits(network: nn.Module, image: Tensor, layer: str, channels: Tensor) -> Tensor:
+    """Logits `(len(channels), K)` of the image with one channel of the layer's output set to zero in each row."""
+    rows = torch.arange(len(channels), device=image.device)
+
+    def ablate(output: Tensor) -> Tensor:
+        spread = output.repeat(len(rows) // len(output), 1, 1, 1)
+        spread[rows, channels] = 0
+        return spread
+
+    with replaced(network, layer, ablate):
+        try:
+            logits = network(image[None])
+        except RuntimeError:  # sizes of batches that don't match
+            logits = image.new_empty(0)
+        return logits if len(logits) == len(rows) else network(image.expand(len(rows), -1, -1, -1))
 
 
 @register(

@@ -9,11 +9,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from models.registry import ARCHITECTURES, Model, layer_grids
+from models.layers import InputSizeError
+from models.registry import Model, architecture, layer_grids
 from xai.attribution_types import ExplanationError
 from xai.hooks import find_layer, frozen
 
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Sigmoid, nn.Tanh)
+_LOWEST = {nn.ReLU: 0.0, nn.ReLU6: 0.0, nn.SiLU: -0.279, nn.GELU: -0.171, nn.Hardswish: -0.376}
+"""Activations that end blocks, with their smallest value; a sigmoid at the end of a block is a gate."""
 _NORMS = (nn.BatchNorm2d, nn.GroupNorm, nn.InstanceNorm2d)
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 _GRIDS: weakref.WeakKeyDictionary[nn.Module, dict[int, dict[str, tuple[int, int]]]] = (
@@ -40,6 +43,8 @@ def _grids(model: Model, image_size: int) -> dict[str, tuple[int, int]]:
         with model.lock, frozen(model.network):
             try:
                 known[image_size] = layer_grids(model.network, image_size)
+            except InputSizeError as error:
+                raise ExplanationError(f"{model.name}: {error}") from error
             except ValueError as error:
                 raise too_small(model, image_size, image_size) from error
     return known[image_size]
@@ -47,8 +52,10 @@ def _grids(model: Model, image_size: int) -> dict[str, tuple[int, int]]:
 
 def least_size(model: Model) -> int:
     """The smallest image side in pixels that the model's architecture can take, as its registry entry says."""
-    entry = ARCHITECTURES.get(model.card.architecture)
-    return entry.min_size if entry else 1
+    try:
+        return architecture(model.card.architecture).min_size
+    except ValueError:
+        return 1
 
 
 def too_small(model: Model, height: int, width: int) -> ExplanationError:
@@ -85,13 +92,17 @@ def position(network: nn.Module, layers: Iterable[str], taps: Mapping[str, Any])
     return "; ".join(dict.fromkeys(words))
 
 
+def _may_end_in(activation: nn.Module, output: Tensor) -> bool:
+    return bool((output >= _LOWEST[type(activation)]).all())  # type: ignore[index]
+
+
 def _words(module: nn.Module, output: Tensor) -> str:
     last = module
     while isinstance(last, nn.Sequential) and len(last):
         last = last[-1]
     children = list(last.children())
     # a block that ends in an activation of its own: true of the blocks here, whose every ReLU is called once
-    if children and isinstance(children[-1], _ACTIVATIONS):
+    if children and isinstance(children[-1], tuple(_LOWEST)) and _may_end_in(children[-1], output):
         last = children[-1]
     for kinds, name in ((_NORMS, "batch norm output"), (_POOLS, "pooling output")):
         if isinstance(last, kinds):
