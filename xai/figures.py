@@ -28,6 +28,7 @@ __all__ = [
     "Style",
     "comparison_figure",
     "curves_figure",
+    "drawing",
     "render",
 ]
 
@@ -36,7 +37,7 @@ _DRAWING = threading.Lock()
 
 
 @contextmanager
-def _settings() -> Iterator[None]:
+def drawing() -> Iterator[None]:
     """Our matplotlib settings, for one thread at a time: they are process-wide, as are its text caches."""
     with _DRAWING, matplotlib.rc_context(RC):
         yield
@@ -44,7 +45,7 @@ def _settings() -> Iterator[None]:
 
 def comparison_figure(comparison: Comparison, style: Style = DEFAULT_STYLE) -> Figure:
     """Draw a comparison in the style's column width."""
-    with _settings():
+    with drawing():
         layout = Wide(comparison, style) if style.width == "two-column" else Narrow(comparison, style)
         return layout.draw()
 
@@ -59,7 +60,7 @@ def render(figure: Figure, file_format: str, dpi: int = 300, *, quick: bool = Fa
     metadata: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}[file_format]
     options: dict[str, Any] = {"pil_kwargs": {"compress_level": 1}} if quick and file_format == "png" else {}
     buffer = io.BytesIO()
-    with _settings():
+    with drawing():
         figure.savefig(buffer, format=file_format, dpi=dpi, metadata=metadata, **options)
     return buffer.getvalue()
 
@@ -68,7 +69,7 @@ def curves_figure(
     curves: Sequence[tuple[str, Sequence[float], Sequence[float]]], labels: tuple[str, str]
 ) -> Figure:
     """Lines `(name, x, y)` with named axes, told apart by dash as well as colour."""
-    with _settings():
+    with drawing():
         sheet = Sheet(WIDTHS["one-column"], 2.3)
         axes = sheet.axes(0.5, 0.4, 2.7, 1.5)
         for (name, x, y), dash in zip(curves, ("-", "--", ":", "-."), strict=False):
