@@ -10,10 +10,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from xai.commands import data, explain, models, papers, svm, train, zoo
+from xai.commands import crossvalidate, data, explain, models, papers, svm, train, zoo
 from xai.commands.common import Command, Parser
 
-COMMANDS = (models, papers, explain, train, svm, data, zoo)
+COMMANDS = (models, papers, explain, train, crossvalidate, svm, data, zoo)
 
 
 def build_parser() -> Parser:

@@ -1,0 +1,404 @@
+"""k-fold cross-validation of architectures: the same stratified folds for all, and a test that knows they overlap.
+
+The images are those of the training and validation splits; the test split is never touched. Every fold trains a
+fresh network from scratch, and its averaged weights after the last epoch are measured on the images held out. A fold
+is stored when it is done, and one that was killed goes on from its last whole epoch.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.catalogue import ImageSet
+from models import recipes, transfer
+from models import training as loop
+from models.cards import LARGEST_FILE
+from models.files import write_text
+from models.recipes import Recipe
+from models.training import LabelledImages
+from xai import degraded_training, training
+from xai.statistics import TTest, corrected_resampled_t, holm, naive_paired_t
+
+FOLDS = range(2, 21)
+SEEDS = range(4_000_000)  # a thousand seeds of folds for each, below scikit-learn's limit of 2^32
+ROWS_FILE = "folds.csv"
+COMPARISON_FILE = "comparison.json"
+PLAN_FILE = "plan.json"
+VALIDATION_SHARE = 0.1
+"""Share of a fold's training images that steer the learning rate, with a recipe that looks at them."""
+
+OnProgress = Callable[[str, int, float], None]
+"""Called as `report(architecture, fold, done)`, `done` being the share of the fold's training in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """One fold of one architecture; `accuracy` is the share of the `n_test` held-out images told right, in [0, 1]."""
+
+    architecture: str
+    fold: int
+    seed: int
+    n_train: int
+    n_test: int
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """How much better A does than B (shares of 1): the corrected test, its p after Holm, and the naive test."""
+
+    a: str
+    b: str
+    corrected: TTest
+    p_holm: float
+    naive: TTest
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What a cross-validation found: all folds, the mean accuracy of each architecture, and every pair."""
+
+    dataset: str
+    results: tuple[FoldResult, ...]
+    means: dict[str, TTest]
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is cross-validated and how; `changes` replace values of the recipe, `limit` is images of each split."""
+
+    dataset: str
+    folds: int = 5
+    seed: int = 0
+    recipe: str = "standard"
+    changes: Mapping[str, Any] | None = None
+    options: Mapping[str, Any] | None = None
+    limit: int | None = None
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.folds not in FOLDS:
+            raise ValueError(f"folds is {self.folds}; allowed are {FOLDS[0]} to {FOLDS[-1]}.")
+        if self.seed not in SEEDS:
+            raise ValueError(f"seed is {self.seed}; allowed are {SEEDS[0]} to {SEEDS[-1]:,}.")
+
+    def recipe_of(self, architecture: str) -> Recipe:
+        """The recipe as it suits the architecture; raises `ValueError` when it builds on another network."""
+        recipe = recipes.recipe_for(architecture, self.recipe, self.dataset)
+        if recipes.named(self.recipe).needs:
+            raise ValueError(
+                f"the recipe {self.recipe} builds on another network, which may have seen the images held out; "
+                "cross-validation trains from scratch."
+            )
+        return replace(recipe, **self.changes or {}).explicit()
+
+    def options_of(self, architecture: str) -> dict[str, Any]:
+        """The architecture's options: those that the recipe implies, and those given."""
+        return {**recipes.implied_options(architecture, self.recipe), **(self.options or {})}
+
+
+def crossvalidate(
+    architectures: Sequence[str],
+    settings: Settings,
+    folder: Path,
+    report: OnProgress | None = None,
+    progress: training.Progress | None = None,
+) -> CrossValidation:
+    """Train and measure every architecture on every fold, and write `ROWS_FILE` and `COMPARISON_FILE` into `folder`.
+
+    Folds that `folder` holds are taken from there. Raises `ValueError` with one sentence when something asked for
+    is impossible, or `folder` holds a cross-validation of other data, other folds or another recipe.
+    """
+    if len(set(architectures)) < len(architectures) or not architectures:
+        raise ValueError(
+            f"architectures are {', '.join(architectures)}; needed is at least one, and none twice."
+        )
+    device = _check(architectures, settings)
+    pool = load_pool(settings.dataset, settings.limit, progress)
+    folds = stratified_folds(pool.labels, settings.folds, settings.seed)
+    _check_plan(folder, pool, settings)
+    results = [
+        _fold(architecture, number, pool, held_out, settings, folder, device, report)
+        for number, held_out in enumerate(folds)
+        for architecture in architectures
+    ]
+    results.sort(key=lambda result: (architectures.index(result.architecture), result.fold))
+    found = summarise(pool.name, results)
+    write_text(folder / ROWS_FILE, _as_csv(results))
+    write_text(folder / COMPARISON_FILE, json.dumps(as_json(found, settings), indent=1) + "\n")
+    return found
+
+
+def _check(architectures: Sequence[str], settings: Settings) -> torch.device:
+    """The device, after a look at everything that would fail later."""
+    for architecture in architectures:
+        device = training._check(architecture, settings.dataset, settings.device, settings.limit)
+        settings.recipe_of(architecture)
+        transfer.class_weights(architecture, settings.options_of(architecture))  # it can be built
+    return device
+
+
+def load_pool(dataset: str, limit: int | None = None, progress: training.Progress | None = None) -> ImageSet:
+    """Training and validation split as one set; `limit` keeps only so many images of either."""
+    first, second = (
+        training.load_split(dataset, split, limit, progress) for split in ("train", "validation")
+    )
+    images, labels = torch.cat([first.images, second.images]), torch.cat([first.labels, second.labels])
+    notes = tuple(dict.fromkeys(first.notes + second.notes))
+    return ImageSet(first.name, "pool", images, labels, first.classes, first.ids + second.ids, notes=notes)
+
+
+def stratified_folds(labels: Tensor, folds: int, seed: int) -> tuple[Tensor, ...]:
+    """Indices held out in each fold, ascending; each class is spread over the folds as evenly as can be (sklearn).
+
+    Raises `ValueError` when a class has fewer images than there are folds.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    least = int(labels.bincount()[labels.unique()].min())
+    if least < folds:
+        raise ValueError(
+            f"there are {folds} folds, but a class with only {least} images; allowed are {least}."
+        )
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    return tuple(torch.from_numpy(test) for _train, test in splitter.split(labels, labels))
+
+
+def fold_seed(seed: int, fold: int) -> int:
+    """Seed of a fold's training: another one for every fold of every seed."""
+    return 1000 * seed + fold
+
+
+def _fold(
+    architecture: str,
+    number: int,
+    pool: ImageSet,
+    held_out: Tensor,
+    settings: Settings,
+    folder: Path,
+    device: torch.device,
+    report: OnProgress | None,
+) -> FoldResult:
+    """The stored result of a fold, or its training and measurement."""
+    path = folder / architecture.replace(":", "-").replace("/", "-") / f"fold{number}.json"
+    recipe, options = settings.recipe_of(architecture), settings.options_of(architecture)
+    facts: dict[str, Any] = {"recipe": asdict(replace(recipe, compile=False)), "options": options}
+    stored = _stored(path, facts)
+    if stored is None:
+        stored = _train(architecture, number, pool, held_out, settings, path.with_suffix(""), device, report)
+        facts |= {
+            "result": asdict(stored),
+            "device": training.device_name(device),
+            "torch": torch.__version__,
+        }
+        write_text(path, json.dumps(facts, indent=1) + "\n")
+        (path.with_suffix("") / loop.STATE_FILE).unlink(
+            missing_ok=True
+        )  # hundreds of MB that nobody needs now
+    if report:
+        report(architecture, number, 1.0)
+    return stored
+
+
+def _stored(path: Path, facts: dict[str, Any]) -> FoldResult | None:
+    """The result in a fold's file, None where there is none; raises `ValueError` when it is of another training."""
+    content = _read_json(path)
+    if content is None:
+        return None
+    try:
+        found = FoldResult(**{entry.name: content["result"][entry.name] for entry in fields(FoldResult)})
+        same = {key: content[key] for key in facts} == facts
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged; delete it, and the fold is trained again.") from error
+    if not same:
+        raise ValueError(
+            f"{path} is of a training with another recipe or other options; choose another folder."
+        )
+    return found
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as stream:
+            content = json.loads(stream.read(LARGEST_FILE))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged; delete it to have it made again.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged; delete it to have it made again.")
+    return content
+
+
+def _train(
+    architecture: str,
+    number: int,
+    pool: ImageSet,
+    held_out: Tensor,
+    settings: Settings,
+    folder: Path,
+    device: torch.device,
+    report: OnProgress | None,
+) -> FoldResult:
+    recipe, seed = settings.recipe_of(architecture), fold_seed(settings.seed, number)
+    train, watched = _training_images(pool.labels, held_out, recipe, seed)
+    network = transfer.build_seeded(architecture, len(pool.classes), seed, settings.options_of(architecture))
+
+    def on_step(epoch: int, step: int, steps: int, _loss: float, _accuracy: float) -> None:
+        if report:
+            report(architecture, number, (epoch + step / steps) / recipe.epochs)
+
+    run = loop.train(
+        network,
+        _rows(pool, train),
+        _rows(pool, watched),
+        recipe,
+        seed=seed,
+        device=device,
+        folder=folder,
+        degrade=degraded_training.degrade_mixture if recipe.degraded_share else None,
+        report=on_step,
+    )
+    accuracy = loop.evaluate(run.average.module, _rows(pool, held_out), device)[1]  # type: ignore[arg-type]
+    return FoldResult(architecture, number, seed, len(train), len(held_out), accuracy)
+
+
+def _rows(pool: ImageSet, rows: Tensor) -> LabelledImages:
+    return LabelledImages(pool.images[rows], pool.labels[rows])
+
+
+def _training_images(labels: Tensor, held_out: Tensor, recipe: Recipe, seed: int) -> tuple[Tensor, Tensor]:
+    """Rows to train on, and rows on which the loss is watched.
+
+    Those held out are watched where nothing depends on it. A recipe whose learning rate does gets some of the
+    training images for that, or the held-out ones would have had a say in the training.
+    """
+    kept = torch.ones(len(labels), dtype=torch.bool)
+    kept[held_out] = False
+    train = kept.nonzero()[:, 0]
+    if recipe.chosen_schedule != "plateau":
+        return train, held_out
+    from sklearn.model_selection import train_test_split
+
+    chosen, watched = train_test_split(
+        train.numpy(), test_size=VALIDATION_SHARE, random_state=seed, stratify=labels[train].numpy()
+    )
+    return torch.from_numpy(np.sort(chosen)), torch.from_numpy(np.sort(watched))
+
+
+def _check_plan(folder: Path, pool: ImageSet, settings: Settings) -> None:
+    """Note what the folds are made of, or raise `ValueError` when the folder holds folds of something else."""
+    digest = hashlib.sha256(json.dumps([pool.classes, pool.ids]).encode())
+    digest.update(pool.labels.numpy().tobytes())
+    digest.update(pool.images.contiguous().numpy().tobytes())
+    plan = {
+        "dataset": pool.name,
+        "images": len(pool),
+        "sha256": digest.hexdigest(),
+        "folds": settings.folds,
+        "seed": settings.seed,
+    }
+    found = _read_json(folder / PLAN_FILE)
+    for key, value in plan.items():
+        if found is not None and found.get(key) != value:
+            what = "images" if key == "sha256" else key
+            raise ValueError(f"{folder} holds a cross-validation with another {what}; choose another folder.")
+    write_text(folder / PLAN_FILE, json.dumps(plan, indent=1) + "\n")
+
+
+def summarise(dataset: str, results: Sequence[FoldResult]) -> CrossValidation:
+    """Mean accuracy of every architecture and every pair's difference, from all folds of all architectures.
+
+    The intervals and tests are the corrected ones; of the means only the interval says something.
+    """
+    by_name: dict[str, list[FoldResult]] = {}
+    for result in results:
+        by_name.setdefault(result.architecture, []).append(result)
+    first = next(iter(by_name.values()))
+    sizes = sum(result.n_train for result in first), sum(result.n_test for result in first)
+    accuracies = {name: np.array([result.accuracy for result in rows]) for name, rows in by_name.items()}
+    means = {name: corrected_resampled_t(values, *sizes) for name, values in accuracies.items()}
+    compared = [(a, b, accuracies[a] - accuracies[b]) for a, b in itertools.combinations(accuracies, 2)]
+    tests = [corrected_resampled_t(differences, *sizes) for _a, _b, differences in compared]
+    adjusted = holm([test.p_value for test in tests])
+    pairs = tuple(
+        Pair(a, b, test, p_holm, naive_paired_t(differences))
+        for (a, b, differences), test, p_holm in zip(compared, tests, adjusted, strict=True)
+    )
+    return CrossValidation(dataset, tuple(results), means, pairs)
+
+
+def sentences(found: CrossValidation) -> Iterator[str]:
+    """What was found, in percent and percentage points, one sentence for each architecture and each pair."""
+    for name, mean in found.means.items():
+        yield f"{name}: {100 * mean.mean:.2f} % over {mean.folds} folds{_interval(mean)}."
+    for pair in found.pairs:
+        test, naive = pair.corrected, pair.naive
+        numbers = (
+            "" if math.isnan(test.t) else f", t({test.folds - 1}) = {test.t:.2f}, p = {test.p_value:.3g}"
+        )
+        numbers += f", {pair.p_holm:.3g} after Holm" if len(found.pairs) > 1 and numbers else ""
+        yield f"{pair.a} less {pair.b}: {100 * test.mean:+.2f} points{_interval(test)}{numbers}."
+        if naive.high > naive.low:
+            ratio = (test.high - test.low) / (naive.high - naive.low)
+            yield f"  A t-test that takes the folds for independent has an interval {ratio:.1f} times too narrow."
+
+
+def _interval(test: TTest) -> str:
+    if math.isnan(test.low):
+        return " (all folds alike: no interval)"
+    return f" (95 % interval {100 * test.low:.2f} to {100 * test.high:.2f})"
+
+
+def as_json(found: CrossValidation, settings: Settings) -> dict[str, Any]:
+    """What `COMPARISON_FILE` holds: accuracies and differences as shares; null where there is no number."""
+    return {
+        "dataset": found.dataset,
+        "folds": settings.folds,
+        "seed": settings.seed,
+        "recipe": settings.recipe,
+        "architectures": {
+            name: _numbers(mean, ("mean", "low", "high")) for name, mean in found.means.items()
+        },
+        "pairs": [
+            {
+                "a": pair.a,
+                "b": pair.b,
+                "corrected": {**_numbers(pair.corrected), "p_holm": _number(pair.p_holm)},
+                "naive": _numbers(pair.naive),
+            }
+            for pair in found.pairs
+        ],
+    }
+
+
+def _numbers(
+    test: TTest, names: Sequence[str] = ("mean", "low", "high", "t", "p_value")
+) -> dict[str, float | None]:
+    return {name: _number(getattr(test, name)) for name in names}
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _as_csv(results: Sequence[FoldResult]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [entry.name for entry in fields(FoldResult)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(result) for result in results)
+    return text.getvalue()
