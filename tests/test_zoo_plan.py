@@ -10,6 +10,7 @@ from data.catalogue import DatasetError, dataset
 from models import registry
 from models.complexity import count_macs, count_parameters
 from models.recipes import RECIPES
+from xai.ablations import ABLATIONS
 from xai.zoo_plan import CIFAR, COMPARED, CUE10, SEEDS, VARIANTS, Job, plan
 
 JOBS = plan()
@@ -55,6 +56,13 @@ def test_every_recipe_is_registered_and_every_other_than_the_standard_is_planned
     assert {job.recipe for job in JOBS} == set(RECIPES)
     for job in JOBS:
         assert job.full_recipe().name == job.recipe
+
+
+def test_every_ablation_finds_both_its_networks() -> None:
+    planned = {(job.architecture, job.recipe) for job in plan(CIFAR)}
+    for ablation in ABLATIONS.values():
+        for side in (ablation.baseline, ablation.variant):
+            assert (side.architecture, side.recipe) in planned, ablation.name
 
 
 def test_teachers_come_before_their_pupils_and_are_larger() -> None:

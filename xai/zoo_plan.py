@@ -24,6 +24,7 @@ COMPARED = {
 }
 """The networks that are compared with one another, each with three seeds."""
 OTHERS = (
+    "resnet50",
     "alexnet_bn",
     "alexnet_lrn",
     "alexnet_cbam",
@@ -61,6 +62,7 @@ VARIANTS = (
     Variant("resnext50_cifar", "plateau"),
     Variant("resnext50_msff_cifar", "plateau"),
     Variant("resnext50_msff_cifar", "msff"),
+    Variant("resnet18", "tuned_resnet18"),
     Variant("resnet18_cifar", "tuned_resnet18"),
     Variant("resnet18_cifar", "distillation", teacher="resnet50_cifar"),
     Variant("resnet50_cifar", "distillation", teacher="wide_resnet50_cifar"),
