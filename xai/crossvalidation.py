@@ -69,12 +69,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What a cross-validation found: all folds, the mean accuracy of each architecture, and every pair."""
+    """What a cross-validation found: all folds, the mean accuracy of each architecture, and every pair.
+
+    `notes` are sentences about images that were left out.
+    """
 
     dataset: str
     results: tuple[FoldResult, ...]
     means: dict[str, TTest]
     pairs: tuple[Pair, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,7 @@ def crossvalidate(
         for architecture in architectures
     ]
     results.sort(key=lambda result: (architectures.index(result.architecture), result.fold))
-    found = summarise(pool.name, results)
+    found = replace(summarise(pool.name, results), notes=pool.notes)
     write_text(folder / ROWS_FILE, _as_csv(results))
     write_text(folder / COMPARISON_FILE, json.dumps(as_json(found, settings), indent=1) + "\n")
     return found
@@ -273,7 +277,8 @@ def _train(
         degrade=degraded_training.degrade_mixture if recipe.degraded_share else None,
         report=on_step,
     )
-    accuracy = loop.evaluate(run.average.module, _rows(pool, held_out), device)[1]  # type: ignore[arg-type]
+    share = loop.evaluate(run.average.module, _rows(pool, held_out), device)[1]  # type: ignore[arg-type]
+    accuracy = round(share * len(held_out)) / len(held_out)  # the share is float32
     return FoldResult(architecture, number, seed, len(train), len(held_out), accuracy)
 
 
@@ -343,7 +348,8 @@ def summarise(dataset: str, results: Sequence[FoldResult]) -> CrossValidation:
 
 
 def sentences(found: CrossValidation) -> Iterator[str]:
-    """What was found, in percent and percentage points, one sentence for each architecture and each pair."""
+    """What was found, in percent and percentage points, a sentence for each note, each architecture and each pair."""
+    yield from found.notes
     for name, mean in found.means.items():
         yield f"{name}: {100 * mean.mean:.2f} % over {mean.folds} folds{_interval(mean)}."
     for pair in found.pairs:
