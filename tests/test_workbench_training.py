@@ -1,8 +1,14 @@
 """What `python -m xai train` does: a checkpoint whose card is measured, and impossible requests refused."""
 
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,8 +17,10 @@ from data.catalogue import load_dataset
 from models import zoo
 from models.cards import read_card
 from models.complexity import count_macs, count_parameters
-from models.training import Recipe
+from models.recipes import RECIPES, Recipe, implied_options, recipe_for
+from xai import predictions
 from xai import training as workbench_training
+from xai.cli import main
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -45,6 +53,10 @@ def test_training_on_cue10_writes_a_measured_checkpoint(tmp_path: Path) -> None:
         assert card.accuracy_before_quantization[split] is not None
     assert card.accuracy["validation_lossless"] is None
     assert (card.parameters, card.macs) == (count_parameters(model.network), count_macs(model.network, 64))
+    answers = predictions.read(folder / workbench_training.PREDICTIONS_FILE)
+    assert np.array_equal(answers.correct, right.numpy())
+    assert answers.facts == predictions.facts_of(card, "test")
+    assert card.recipe["schedule"] == "one_cycle"
     assert workbench_training.train("resnet18", "cue10", tmp_path, **arguments) == card
     with pytest.raises(ValueError, match="number of images; choose another folder"):
         workbench_training.train("resnet18", "cue10", tmp_path, **{**arguments, "limit": None})
@@ -89,12 +101,253 @@ def test_missing_gpu_is_said(tmp_path: Path) -> None:
         workbench_training.train("resnet18", "cue10", tmp_path, device="cuda")
 
 
-def test_pictures_of_the_users_own_folder_are_not_mirrored() -> None:
-    """Writing or road signs may be among them."""
-    assert not workbench_training.default_recipe("resnet18", "folder:/tmp/signs").flip
-    assert workbench_training.default_recipe("resnet18", "cue10").flip
-
-
 def test_lossless_validation_belongs_to_the_jpeg_set_alone() -> None:
     for name in ("cue10", "cifar10", "cifar100"):
         assert workbench_training._lossless(name) is None
+
+
+def quick(name: str, **values: Any) -> Recipe:
+    """A named recipe, one epoch of small batches long."""
+    return replace(recipe_for("resnet18", name, "cue10"), epochs=1, batch_size=32, **values)
+
+
+@pytest.mark.usefixtures("small_cue10")
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("degradation_aware", {}), ("distillation", {"teacher": "alexnet-cue10-s0"}), ("tuned_resnet18", {})],
+)
+def test_a_recipe_from_end_to_end(name: str, values: dict[str, str], tmp_path: Path) -> None:
+    recipe = quick(name, **values)
+    card = workbench_training.train(
+        "resnet18", "cue10", tmp_path, recipe=recipe, options={"width": 8}, limit=64
+    )
+    assert card.name == f"resnet18-w8-{name}-cue10-s0"
+    assert read_card(tmp_path / card.name / f"{card.name}.json") == card
+    assert card.recipe["name"] == name
+    taught = zoo.load("alexnet-cue10-s0").card.sha256 if name == "distillation" else ""
+    assert (card.recipe["teacher_sha256"], card.recipe["initial_sha256"]) == (taught, "")
+    assert (
+        ("fog" in card.recipe.get("degradations", ""))
+        is (name == "degradation_aware")
+        is ("unseen" in card.note)
+    )
+
+
+@pytest.mark.usefixtures("small_cue10")
+def test_transfer_keeps_what_fits_and_makes_the_classifier_anew(tmp_path: Path) -> None:
+    """With a rate that changes nothing, the weights are the initial ones but for the classifier's."""
+    source = zoo.load("resnet18-cifar10-jpeg-s0")
+    recipe = quick("transfer", initial=source.name, learning_rate=1e-12)
+    card = workbench_training.train("resnet18", "cue10", tmp_path, recipe=recipe, limit=32)
+    assert (card.name, card.classes) == ("resnet18-transfer-cue10-s0", cue10.CLASSES)
+    assert card.recipe["initial_sha256"] == source.card.sha256
+    weights = zoo.load_checkpoint(
+        tmp_path / card.name / f"{card.name}.safetensors", card
+    ).network.state_dict()
+    learned = dict(source.network.named_parameters())
+    same = {name for name, tensor in learned.items() if torch.allclose(weights[name], tensor, atol=1e-6)}
+    assert learned.keys() - same == {"fc.weight", "fc.bias"}
+
+
+def test_a_continued_network_keeps_its_classifier() -> None:
+    source = zoo.load("alexnet-cue10-s0")
+    made = workbench_training._initial_network("alexnet", source.classes, 3, {}, {"initial": source})
+    assert all(
+        torch.equal(tensor, made.state_dict()[name]) for name, tensor in source.network.state_dict().items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("architecture", "recipe", "message"),
+    [
+        (
+            "resnet18",
+            quick("distillation"),
+            "the recipe distillation needs the name of a network as its teacher",
+        ),
+        (
+            "resnet18_cifar",
+            quick("transfer", initial=""),
+            "the recipe transfer needs the name of a network as its",
+        ),
+        (
+            "resnet18",
+            quick("standard", teacher="x"),
+            "the recipe standard uses no teacher network, but 'x' is given",
+        ),
+        (
+            "resnet18",
+            quick("standard", initial="x"),
+            "the recipe standard uses no initial network, but 'x' is given",
+        ),
+        ("resnet18", quick("transfer", initial="x"), "there is no network 'x'; allowed are "),
+        (
+            "resnet18_cifar",
+            quick("transfer", initial="resnet18-cue10-s0"),
+            "the weights of resnet18-cue10-s0 do not fit: conv1.weight is 64x3x7x7, needed is 64x3x3x3.",
+        ),
+        (
+            "resnet18",
+            quick("transfer", initial="alexnet-cue10-s0"),
+            "the weights of alexnet-cue10-s0 do not fit: conv1.weight is missing; ",
+        ),
+        (
+            "resnet18",
+            quick("distillation", teacher="resnet18-cifar10-jpeg-s0"),
+            "the teacher resnet18-cifar10-jpeg-s0 tells other classes apart than those of the dataset.",
+        ),
+        (
+            "resnet18",
+            quick("distillation", teacher="resnet18-cue10-s0", teacher_sha256="0" * 64),
+            "the network resnet18-cue10-s0 is not the teacher of this recipe (sha256 differs).",
+        ),
+    ],
+)
+def test_recipes_that_lack_something_are_refused_at_once(
+    architecture: str, recipe: Recipe, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError) as caught:
+        workbench_training.train(architecture, "cue10", tmp_path, recipe=recipe)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("resnet18", "cifar10-jpeg", 0, {}, "msff"), "resnet18-msff-cifar10-jpeg-s0"),
+        (("resnet18_cifar", "cue10", 2, {"width": 32}), "resnet18_cifar-w32-cue10-s2"),
+        (("dropout_resnet50", "cue10", 0, {"dropout": 0.3}, "msff"), "dropout_resnet50-msff-cue10-s0"),
+        (("dropout_resnet50", "cue10", 0, {"dropout": 0.1}), "dropout_resnet50-dropout0.1-cue10-s0"),
+        (("timm:resnet18.a1_in1k", "cue10", 0, {"a": "../b"}), "timm-resnet18.a1_in1k-a..-b-cue10-s0"),
+    ],
+)
+def test_names_of_checkpoints(arguments: tuple[Any, ...], expected: str) -> None:
+    assert workbench_training.checkpoint_name(*arguments) == expected
+
+
+def test_no_path_gets_into_a_name(tmp_path: Path) -> None:
+    (tmp_path / "my pets").mkdir()
+    name = workbench_training.checkpoint_name("resnet18", f"folder:{tmp_path}/my pets", 0, {})
+    assert name.startswith("resnet18-folder-my_pets")
+    assert name.endswith("-s0")
+    assert "/" not in name
+    assert " " not in name
+
+
+@pytest.mark.usefixtures("small_cue10")
+def test_another_training_of_the_same_name_is_refused(tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {
+        "recipe": Recipe(epochs=1, batch_size=32),
+        "options": {"width": 8},
+        "limit": 32,
+    }
+    card = workbench_training.train("resnet18", "cue10", tmp_path, **arguments)
+    replace(card, classes=tuple(reversed(card.classes))).write(tmp_path / card.name / f"{card.name}.json")
+    with pytest.raises(ValueError, match=r"holds a training with another classes; choose another folder\.$"):
+        workbench_training.train("resnet18", "cue10", tmp_path, **arguments)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from data import cue10
+from xai import training
+from tests.test_workbench_training import THREE_EPOCHS
+
+def kill(epoch, step, steps, loss, accuracy):
+    if epoch == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+cue10.SPLITS.update(dict.fromkeys(cue10.SPLITS, 100))
+torch.set_num_threads(1)
+training.train("resnet18", "cue10", Path(sys.argv[1]), report=kill, **THREE_EPOCHS)
+"""
+THREE_EPOCHS: dict[str, Any] = {
+    "recipe": Recipe(epochs=3, batch_size=8),
+    "options": {"width": 8},
+    "limit": 96,
+}
+
+
+@pytest.mark.usefixtures("small_cue10")
+def test_a_killed_training_loses_less_than_an_epoch(tmp_path: Path) -> None:
+    """Killed with SIGKILL in the second of three epochs: it goes on there, and ends with the very same file."""
+    root = Path(__file__).parent.parent
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "cut")]
+    done = subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    name = "resnet18-w8-cue10-s0"
+    assert read_card(tmp_path / "cut" / name / f"{name}.json").epochs == 1
+    resumed = workbench_training.train("resnet18", "cue10", tmp_path / "cut", **THREE_EPOCHS)
+    straight = workbench_training.train("resnet18", "cue10", tmp_path / "straight", **THREE_EPOCHS)
+    assert replace(resumed, training_seconds=0) == replace(straight, training_seconds=0)
+    assert len(workbench_training.read_curve(tmp_path / "cut" / name)) == 3
+
+
+# Command line
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--recipe", "best"], "there is no recipe 'best'; allowed are standard, "),
+        (["--recipe", "distillation"], "needs the name of a network as its teacher (--teacher NAME)."),
+        (["--option", "width"], "option is 'width'; allowed is KEY=VALUE, such as width=32."),
+        (["--option", "depth=3"], "resnet18 has no option 'depth'; allowed are "),
+        (["--schedule", "linear"], "schedule is 'linear'; allowed are auto, one_cycle, "),
+    ],
+)
+def test_bad_flags_end_with_one_line(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begin = ["train", "--architecture", "resnet18", "--dataset", "cue10", "--out", str(tmp_path)]
+    assert main([*begin, *words]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert message in error
+    assert error.startswith("python -m xai: ")
+
+
+@pytest.mark.usefixtures("small_cue10")
+def test_flags_replace_the_values_of_the_recipe(tmp_path: Path) -> None:
+    words = [
+        "train",
+        "--architecture",
+        "resnet18",
+        "--dataset",
+        "cue10",
+        "--out",
+        str(tmp_path),
+        "--limit",
+        "40",
+    ]
+    words += [
+        "--recipe",
+        "msff",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "20",
+        "--weight-decay",
+        "0.001",
+        "--seed",
+        "3",
+    ]
+    assert main([*words, "--option", "width=8"]) == 0
+    (folder,) = [path for path in tmp_path.iterdir() if path.name.startswith("resnet18")]
+    card = read_card(folder / f"{folder.name}.json")
+    values = asdict(
+        replace(recipe_for("resnet18", "msff", "cue10"), epochs=1, batch_size=20, weight_decay=0.001)
+    )
+    assert card.recipe == values
+    assert card.options == {**implied_options("resnet18", "msff"), "width": 8}
+
+
+def test_the_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--recipes"])
+    assert ended.value.code == 0
+    listed = capsys.readouterr().out
+    assert [line.split(":")[0] for line in listed.splitlines() if not line.startswith(" ")] == list(RECIPES)

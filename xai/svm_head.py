@@ -166,8 +166,7 @@ def _card(model: Model, data: ImageSet, head: Head, made_on: str, limit: int | N
         "from": source.name,
         "from_sha256": source.sha256,
         "C": head.penalty,
-        "C_tried": list(PENALTIES),
-        "validation_of_each": [round(head.validation[penalty], 4) for penalty in PENALTIES],
+        "tried": ", ".join(f"C {penalty:g}: {share:.4f}" for penalty, share in head.validation.items()),
     }
     trial = "" if limit is None else f" A trial on at most {limit} images of each split."
     return Card(

@@ -57,7 +57,7 @@ def _labelled(data: ImageSet) -> LabelledImages:
 
 def device_name(device: torch.device) -> str:
     """What a card says of the device: the GPU's own name, or `cpu`."""
-    return torch.cuda.getdevice_name(device) if device.type == "cuda" else device.type
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def train(
