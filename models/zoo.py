@@ -159,11 +159,16 @@ def _why_not(name: str) -> str:
     return f"there is no network {name!r}; allowed are {', '.join(names())}."
 
 
+def sketch(card: Card) -> nn.Module:
+    """The card's network on the meta device: shapes and no numbers; raises `CheckpointError` when it can't be built."""
+    return _build(card, "meta")
+
+
 def load_checkpoint(path: Path, card: Card, device: str | torch.device = "cpu") -> Model:
     """Load the checkpoint at `path`; raises `CheckpointError` when it is not what its card describes."""
     if path.parent != SHIPPED:
         # on the meta device first: a card that asks for far too much costs no memory, only a second of imports
-        checkpoints.check_shapes(_build(card, "meta"), path)
+        checkpoints.check_shapes(sketch(card), path)
     state = checkpoints.read(path, card.sha256)
     network = checkpoints.load_into(_build(card, "cpu"), state, card.name)
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -134,7 +134,7 @@ def _title(architecture: str) -> tuple[str, str]:
         entry = registry.architecture(architecture)
     except ValueError:
         return architecture, "unknown"
-    return entry.title, getattr(entry, "family", "")
+    return entry.title, entry.family
 
 
 def _weights(name: str) -> str:
@@ -249,10 +249,10 @@ def _joined(words: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(words))
 
 
-def untrained() -> list[Untrained]:
-    """The registered architectures of which no network was trained, with their size; takes some seconds once."""
-    trained = {card.architecture for card in zoo.records().values()}
-    return [_sketch(name) for name in registry.ARCHITECTURES if name not in trained]
+def untrained(trained: Collection[str] | None = None) -> list[Untrained]:
+    """The registered architectures other than the `trained` (default: those of all records); takes seconds once."""
+    names = {card.architecture for card in zoo.records().values()} if trained is None else trained
+    return [_sketch(name) for name in registry.ARCHITECTURES if name not in names]
 
 
 @lru_cache(maxsize=256)
@@ -261,7 +261,7 @@ def _sketch(name: str) -> Untrained:
     return Untrained(
         name,
         entry.title,
-        getattr(entry, "family", ""),
+        entry.family,
         entry.default_size,
         *counted(name, UNTRAINED_CLASSES, entry.default_size),
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from models.cards import Card, recipe_name
 from xai import tables
@@ -20,7 +21,9 @@ from xai.tables import Cell
 
 NOT_TRAINED, NOT_MEASURED = "not trained here", "not measured here"
 CLEAN = "clean"
-Read = Callable[[Card], Predictions | None]
+CAPTION = "Numbers claimed in papers beside ours."
+Read = Callable[[str], Predictions | None]
+"""Answers of the network of that name on the test split, None where there are none."""
 
 
 @dataclass(frozen=True)
@@ -219,15 +222,9 @@ def _sizes() -> list[Claim]:
 CLAIMS: tuple[Claim, ...] = (*_improved(), *_transfer(), *_modified(), *_quality(), *_sizes())
 
 
-def rows(records: Mapping[str, Card], read: Read = readable_predictions) -> list[Row]:
-    """Every claim beside the number of ours that fits it best; `read` gives a card's stored test predictions."""
-    kept: dict[str, Predictions | None] = {}
-
-    def read_once(card: Card) -> Predictions | None:
-        if card.name not in kept:
-            kept[card.name] = read(card)
-        return kept[card.name]
-
+def rows(records: Mapping[str, Card], read: Read | None = None) -> list[Row]:
+    """Every claim beside the number of ours that fits it best; `read` gives stored answers (default: the project's)."""
+    read_once = cache(read or (lambda name: readable_predictions(records[name])))
     return [_row(claim, list(records.values()), read_once) for claim in CLAIMS]
 
 
@@ -317,7 +314,7 @@ def _accuracy(claim: Claim, card: Card, _read: Read) -> float | None:
 def _auc(_claim: Claim, card: Card, read: Read) -> float | None:
     from sklearn.metrics import roc_auc_score
 
-    found = read(card)
+    found = read(card.name)
     if found is None or len(set(found.labels.tolist())) < found.probabilities.shape[1]:
         return None
     shares = found.probabilities.astype("float64")
@@ -328,12 +325,12 @@ def _auc(_claim: Claim, card: Card, read: Read) -> float | None:
 def _f1(_claim: Claim, card: Card, read: Read) -> float | None:
     from sklearn.metrics import f1_score
 
-    found = read(card)
+    found = read(card.name)
     return None if found is None else 100 * float(f1_score(found.labels, found.predicted, average="macro"))
 
 
 def _class_accuracy(claim: Claim, card: Card, read: Read) -> float | None:
-    found = read(card)
+    found = read(card.name)
     if found is None or claim.condition not in card.classes:
         return None
     right = found.correct[found.labels == card.classes.index(claim.condition)]
@@ -397,7 +394,7 @@ def _network(row: Row) -> str:
 
 def as_latex(found: Sequence[Row]) -> str:
     """The table for a paper of one's own (packages `longtable`, `booktabs` and `array`)."""
-    return tables.as_latex(table(found), "Numbers claimed in papers beside ours.", wide=("caveat",))
+    return tables.as_latex(table(found), CAPTION, wide=("caveat",))
 
 
 def as_text(found: Sequence[Row]) -> list[str]:

@@ -1,45 +1,79 @@
-"""Cards of the networks as a table and one by one."""
+"""The card of a network as a table of facts, and as the file that it is."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import streamlit as st
 
-from models import zoo
 from models.cards import Card
-from xai.ui import widgets
+from xai import network_table
+from xai.network_table import Network
+from xai.ui import network_data, widgets
 from xai.ui.words import Row
 
 
-def draw() -> None:
-    """A row for each network, and the whole card of the one chosen."""
-    cards = zoo.cards()
-    if not cards:
-        st.info("No trained network is on this machine: train one with `python -m xai train`.")
-        return
-    widgets.table([row(card) for card in cards.values()])
-    st.caption(widgets.plain(f"Downloaded when first asked for: {', '.join(zoo.IMAGENET)}."))
-    name = st.selectbox("Whole card of", list(cards), key="card")
-    st.code(json.dumps(asdict(cards[name]), indent=2), language="json")
+def draw(card: Card) -> None:
+    """Readable facts, and the whole card to look at and to take home."""
+    row = next(row for row in network_data.rows() if row.name == card.name)
+    st.markdown("**Card**")
+    widgets.table([{"fact": fact, "value": value} for fact, value in facts(row, card).items()])
+    content = json.dumps(asdict(card), indent=2)
+    with st.expander("Whole card"):
+        st.code(content, language="json")
+    st.download_button(
+        "Card (.json)",
+        content,
+        f"{card.name}.json",
+        "application/json",
+        on_click="ignore",
+        icon=":material/download:",
+    )
 
 
-def row(card: Card) -> Row:
-    """What tells one network from another."""
-    return {
-        "name": card.name,
-        "architecture": card.architecture,
-        "dataset": card.dataset,
-        "input": f"{card.input_size} px",
-        "test accuracy": _percent(card.accuracy.get("test")),
-        "validation accuracy": _percent(card.accuracy.get("validation")),
-        "parameters": f"{card.parameters / 1e6:.2f} M",
-        "multiply-adds": f"{card.macs / 1e6:.0f} M",
-        "trained on": card.device,
-        "ships with the app": "yes" if zoo.is_shipped(card.name) else "no",
+def facts(row: Network, card: Card) -> Row:
+    """What the card says in words."""
+    found = {
+        "architecture": f"{row.title} ({row.architecture})",
+        "family": row.family,
+        "options": row.options or "none",
+        "input": f"{card.input_size} × {card.input_size} px, {len(card.classes)} classes",
+        "dataset": row.dataset,
+        "recipe": row.recipe,
+        "epochs, seed": f"{row.epochs}, {card.seed}",
+        "test accuracy": _test(row),
+        "validation accuracy": _percent(row.validation),
+        "on lossless pictures": _percent(row.lossless),
+        "before rounding to int8": _percent(card.accuracy_before_quantization.get("test")),
+        "parameters": f"{row.parameters:,}",
+        "multiply-adds": f"{row.macs / 1e6:,.1f} M",
+        "trained on": f"{row.device}, {row.seconds / 60:,.0f} min",
+        "weights": f"{row.weights}, {card.storage}, {row.megabytes:.2f} MB",
+        "sha256": f"{card.sha256[:16]}…",
+        "note": card.note,
     }
+    return {fact: value for fact, value in found.items() if value}
+
+
+def _test(row: Network) -> str:
+    if row.interval is None:
+        return _percent(row.test)
+    low, high = row.interval
+    return f"{_percent(row.test)} (95 %: {100 * low:.2f} to {100 * high:.2f}; {row.images:,} images)"
 
 
 def _percent(share: float | None) -> str:
-    return "not measured" if share is None else f"{share:.1%}"
+    return "not measured" if share is None else f"{100 * share:.2f} %"
+
+
+def seed_rows(rows: Sequence[Network]) -> list[Row]:
+    """The networks of one training beside one another, and the spread between them."""
+    found = [{"seed": str(row.seeds[0]), "network": row.name, "test accuracy": _test(row)} for row in rows]
+    (group,) = network_table.by_training(rows)
+    if group.spread is None or len(rows) < 2:
+        return found
+    least, most = (100 * end for end in group.spread)
+    words = f"{_percent(group.test)} ({least:.2f} to {most:.2f})"
+    return [*found, {"seed": "mean (least to most)", "network": "", "test accuracy": words}]

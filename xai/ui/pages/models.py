@@ -1,13 +1,14 @@
-"""The Networks page: the card of every network on this machine."""
+"""The Networks page: every trained network, one of them closely, and what papers claim of such networks."""
 
 import streamlit as st
 
-from xai.ui import loading
+from xai.ui import loading, state
 
 st.title("Networks")
-st.markdown("Every network on this machine, with what it was trained on and how well it does.")
+st.markdown("Every trained network, with what it was trained on, how well it does, and how sure that is.")
+state.start()
 loading.wait()
 
-from xai.ui import cards_view  # noqa: E402  (torch is imported once the title is on the page)
+from xai.ui import network_page  # noqa: E402  (torch is imported once the title is on the page)
 
-cards_view.draw()
+network_page.draw()
