@@ -90,7 +90,17 @@ def test_no_folder_that_streamlit_would_take_for_pages() -> None:
     assert not (ROOT / "pages").exists()
 
 
-HEAVY = ("torchvision", "captum", "pytorch_grad_cam", "streamlit", "matplotlib", "skimage", "pandas", "cv2")
+HEAVY = (
+    "torchvision",
+    "timm",
+    "captum",
+    "pytorch_grad_cam",
+    "streamlit",
+    "matplotlib",
+    "skimage",
+    "pandas",
+    "cv2",
+)
 
 
 @pytest.mark.parametrize("module", ["xai", "models.zoo", "models.training", "data.catalogue", "data.images"])
