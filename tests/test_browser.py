@@ -205,8 +205,49 @@ def test_choices_survive_another_page(page: Any) -> None:
     assert value(page, "Severity") == 3.5
 
 
-def test_every_control_has_a_name(page: Any) -> None:
+def networks(page: Any) -> None:
+    """Go to the Networks page and wait until it is at rest."""
+    page.get_by_role("link", name="Networks").click()
+    page.get_by_text("Seeds of this training").wait_for()
+    page.locator("[data-testid='stApp'][data-test-script-state='notRunning']").wait_for()
+
+
+def test_a_row_of_the_table_of_networks_shows_its_network(page: Any) -> None:
+    from pypdf import PdfReader
+
+    networks(page)
+    name = list(zoo.records())[1]
+    place = page.get_by_test_id("stDataFrame").first.bounding_box()
+    page.mouse.click(place["x"] + 17, place["y"] + 35 * 2.5)  # the box before the second row
+    page.get_by_role("heading", name=name, exact=True).wait_for()
+    page.wait_for_url(f"**network={name}**")
+    page.locator("[data-testid='stApp'][data-test-script-state='notRunning']").wait_for()
+    assert_no_failure(page)
+    assert page.locator("img[alt^='Stages: input']").count() == 1
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="PDF", exact=True).nth(1).click()
+    words = PdfReader(waiting.value.path()).pages[0].extract_text()
+    assert waiting.value.suggested_filename == f"{name}-stages-figure.pdf"
+    assert "tapped by default" in words
+
+
+def test_the_networks_page_fits_a_narrow_window(page: Any) -> None:
+    networks(page)
+    page.set_viewport_size({"width": 420, "height": 900})
+    page.get_by_role("button", name="Measure latency here").scroll_into_view_if_needed()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    wide = page.evaluate(
+        """() => [...document.querySelectorAll("[data-testid=stMain] :is(img, button, h1, h2, h3, p)")]
+            .filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 100))"""
+    )
+    assert wide == []
+
+
+@pytest.mark.parametrize("name", ["Explain", "Networks"])
+def test_every_control_has_a_name(page: Any, name: str) -> None:
     """What a screen reader says of each input, slider, button and list box in the page and its sidebar."""
+    if name == "Networks":
+        networks(page)
     nameless = page.evaluate(
         """() => [...document.querySelectorAll("input, [role=slider], button, [role=combobox], textarea")]
             .filter(e => e.offsetParent !== null && e.type !== "file")
