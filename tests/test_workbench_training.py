@@ -136,17 +136,17 @@ def test_a_recipe_from_end_to_end(name: str, values: dict[str, str], tmp_path: P
 @pytest.mark.usefixtures("small_cue10")
 def test_transfer_keeps_what_fits_and_makes_the_classifier_anew(tmp_path: Path) -> None:
     """With a rate that changes nothing, the weights are the initial ones but for the classifier's."""
-    source = zoo.load("resnet18-cifar10-jpeg-s0")
+    source = zoo.load("alexnet-cifar10-jpeg-s0")
     recipe = quick("transfer", initial=source.name, learning_rate=1e-12)
-    card = workbench_training.train("resnet18", "cue10", tmp_path, recipe=recipe, limit=32)
-    assert (card.name, card.classes) == ("resnet18-transfer-cue10-s0", cue10.CLASSES)
+    card = workbench_training.train("alexnet", "cue10", tmp_path, recipe=recipe, limit=32)
+    assert (card.name, card.classes) == ("alexnet-transfer-cue10-s0", cue10.CLASSES)
     assert card.recipe["initial_sha256"] == source.card.sha256
     weights = zoo.load_checkpoint(
         tmp_path / card.name / f"{card.name}.safetensors", card
     ).network.state_dict()
     learned = dict(source.network.named_parameters())
     same = {name for name, tensor in learned.items() if torch.allclose(weights[name], tensor, atol=1e-6)}
-    assert learned.keys() - same == {"fc.weight", "fc.bias"}
+    assert learned.keys() - same == {"classifier.6.weight", "classifier.6.bias"}
 
 
 def test_a_continued_network_keeps_its_classifier() -> None:

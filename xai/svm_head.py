@@ -22,8 +22,9 @@ from models.registry import Model
 from xai.hooks import find_layer
 from xai.training import SPLITS, Progress, checkpoint_name, device_name, find_device, load_split, measure
 
-PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-"""Values of C that are tried, the most regularised first."""
+PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+"""Values that are tried, the most regularised first, of C times the number of training pictures: so that the same
+value weighs the mean loss equally, however many pictures there are."""
 RECIPE = "svm_head"
 NOTE = (
     "The classifier is a linear support vector machine: its outputs are margins, and their softmax is not a "
@@ -35,7 +36,7 @@ NOTE = (
 class Head:
     """A linear classifier of features `(N, D)`: scores are `features @ weight.T + bias`, `(N, K)`.
 
-    `penalty` is the machine's C, `validation` the accuracy by which it was chosen, of each C tried.
+    `penalty` is the machine's C, `validation` the accuracy by which it was chosen, by each C tried.
     """
 
     weight: Tensor
@@ -58,7 +59,7 @@ def fit(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Head:
-    """The best of the machines with the C of `PENALTIES`, by accuracy on the validation split (the first of equals).
+    """The best of the machines with a C as in `PENALTIES`, by accuracy on the validation split (the first of equals).
 
     Each pair holds features `(N, D)` and labels `(N,)`; every class must occur in `train`. One machine per class
     against the rest, squared hinge loss (scikit-learn's `LinearSVC`).
@@ -68,12 +69,13 @@ def fit(
     scaler = StandardScaler().fit(train[0])
     standard = scaler.transform(train[0]), scaler.transform(validation[0])
     machines, accuracy = {}, {}
-    for done, penalty in enumerate(PENALTIES, start=1):
+    penalties = [weight / len(train[1]) for weight in PENALTIES]
+    for done, penalty in enumerate(penalties, start=1):
         machines[penalty] = _machine(penalty, seed).fit(standard[0], train[1])
         accuracy[penalty] = float((machines[penalty].predict(standard[1]) == validation[1]).mean())
         if progress:
-            progress(done, len(PENALTIES), "fitting")
-    best = max(PENALTIES, key=accuracy.__getitem__)
+            progress(done, len(penalties), "fitting")
+    best = max(penalties, key=accuracy.__getitem__)
     return Head(*fold(machines[best], scaler), best, accuracy)
 
 
