@@ -106,7 +106,9 @@ def test_the_command_writes_a_measured_checkpoint(tmp_path: Path, capsys: pytest
     assert card.recipe["from_sha256"] == source.card.sha256
     assert card.note.startswith("The classifier is a linear support vector machine: its outputs are margins")
     learned, first = source.network.state_dict(), "features.0.weight"
-    assert torch.allclose(model.network.state_dict()[first], learned[first])
+    assert torch.allclose(
+        model.network.state_dict()[first], learned[first], rtol=1e-3
+    )  # it may be stored in half
 
 
 def test_a_class_without_pictures_is_refused(scenes: dict[str, ImageSet]) -> None:
