@@ -370,9 +370,9 @@ def table(found: Sequence[Row]) -> list[dict[str, Cell]]:
             "claimed": float(row.claim.value),
             "ours": _rounded(row.ours),
             "difference": _rounded(row.difference),
+            "our network": _network(row),
             "claimed on": row.claim.dataset,
             "ours on": row.dataset,
-            "our network": _network(row),
             "caveat": row.caveat,
         }
         for row in found

@@ -96,10 +96,19 @@ def _latency(card: Card) -> None:
         with showing.one_sentence(), st.spinner("Timing forward passes, one image and 64 at a time."):
             kept[card.sha256] = latency.measure(explaining.model(card.name))
     if card.sha256 in kept:
-        widgets.table(tables.as_words(latency.table(kept[card.sha256])))
-        st.caption(
-            "Median and quartiles of repeated forward passes after a warm-up; what else ran is measured too."
-        )
+        _timed(kept[card.sha256])
+
+
+def _timed(rows: list[Latency]) -> None:
+    left_out = ("name", "device", "threads")
+    widgets.table(
+        [{h: w for h, w in row.items() if h not in left_out} for row in tables.as_words(latency.table(rows))]
+    )
+    where = f"{rows[0].device}, {rows[0].threads} {'thread' if rows[0].threads == 1 else 'threads'}"
+    st.caption(
+        f"Median and quartiles of repeated forward passes after a warm-up on {widgets.plain(where)}; what else ran "
+        "at the time is measured too."
+    )
 
 
 def _seeds(card: Card) -> None:
