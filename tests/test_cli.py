@@ -140,6 +140,7 @@ def test_a_small_training_writes_a_network_that_explain_takes(tmp_path: Path) ->
     assert {path.name for path in written(done)} == {
         "curve.json",
         "state.pt",
+        "predictions.parquet",
         f"{name}.json",
         f"{name}.safetensors",
     }
@@ -157,9 +158,13 @@ def _readme_commands() -> list[str]:
 def test_the_readme_names_every_command() -> None:
     assert {line.split()[0] for line in _readme_commands()} == {
         "models",
+        "papers",
         "explain",
         "reproduce",
         "train",
+        "svm",
+        "crossvalidate",
+        "zoo",
         "data",
     }
 
@@ -173,7 +178,7 @@ def test_the_readme_shows_the_networks_as_the_command_prints_them(tmp_path: Path
 def test_the_readmes_commands_run(tmp_path: Path) -> None:
     """All but the long ones, in order, writing into a folder of their own."""
     for line in _readme_commands():
-        if line.startswith(("train", "data unpack")):
+        if line.startswith(("train", "svm", "crossvalidate", "data unpack")):
             continue
         words = [
             f"{tmp_path}/{word}" if word.split("/")[0] in ("exports", "again") else word
