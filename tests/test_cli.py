@@ -159,6 +159,7 @@ def test_the_readme_names_every_command() -> None:
     assert {line.split()[0] for line in _readme_commands()} == {
         "models",
         "papers",
+        "ablations",
         "explain",
         "reproduce",
         "train",

@@ -13,8 +13,8 @@ from streamlit.testing.v1 import AppTest
 from models import zoo
 from tests.app_server import ROOT
 from tests.test_network_table import CURVE, answers, card, record
-from xai import network_table
-from xai.ui import cards_view, network_claims, network_data
+from xai import ablations, network_table
+from xai.ui import cards_view, network_data
 from xai.ui.widgets import plain
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -180,7 +180,7 @@ def test_an_ablation_as_a_row() -> None:
     from xai.ablations import ABLATIONS, AblationRow
 
     ablation = next(iter(ABLATIONS.values()))
-    empty = network_claims.ablation_cells(AblationRow(ablation, reason="not trained: both."))
+    (empty,) = ablations.table([AblationRow(ablation, reason="not trained: both.")])
     assert (empty["ours, points"], empty["p (Holm)"], empty["note"]) == (None, "", "not trained: both.")
     facts: dict[str, Any] = {
         "difference": 1.234,
@@ -189,7 +189,7 @@ def test_an_ablation_as_a_row() -> None:
         "p_holm": 0.0004,
         "seeds": (0, 1),
     }
-    full = network_claims.ablation_cells(AblationRow(ablation, "cue10", baseline_accuracy=0.9, **facts))
+    (full,) = ablations.table([AblationRow(ablation, "cue10", baseline_accuracy=0.9, **facts)])
     assert (full["ours, points"], full["95 % from"], full["baseline %"], full["seeds"]) == (
         1.23,
         0.0,

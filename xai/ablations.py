@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from models.cards import Card
+from models.cards import Card, recipe_name
 from xai.predictions import Predictions, PredictionsError
 from xai.statistics import Difference, holm, paired_difference
+from xai.tables import Cell
 
 Read = Callable[[str], Predictions | None]
 """Answers of the network of that name on the test split, None where there are none; may raise `PredictionsError`."""
 
 NOT_TRAINED = "not trained"
+CAPTION = "Claimed improvements beside ours."
+WIDE = ("source", "note")
+"""Columns of the table that hold sentences."""
 RECIPE_MAY_DIFFER = ("epochs", "batch_size")
 """What an ablation may let differ, because it is part of what is tried out."""
 
@@ -262,11 +266,6 @@ def _fits(card: Card, side: Training) -> bool:
     return (card.architecture, recipe_name(card)) == (side.architecture, side.recipe)
 
 
-def recipe_name(card: Card) -> str:
-    """Name of the recipe that a network was trained by; cards older than the names were the standard one."""
-    return str(card.recipe.get("name", "standard"))
-
-
 def _missing(ablation: Ablation, cards: list[Card]) -> str:
     sides = (ablation.baseline, ablation.variant)
     missing = [str(side) for side in sides if not any(_fits(card, side) for card in cards)]
@@ -383,3 +382,38 @@ def _aligned(found: Predictions, first: Predictions, order: np.ndarray, name: st
     if not same or not np.array_equal(found.labels[own], first.labels[order]):
         raise _Incomparable(f"the stored answers of {name} are to other images than those of the others.")
     return found.correct[own]
+
+
+def table(found: Sequence[AblationRow]) -> list[dict[str, Cell]]:
+    """The rows with a heading for every column: differences in percentage points, accuracies in percent."""
+    return [_cells(row) for row in found]
+
+
+def _cells(row: AblationRow) -> dict[str, Cell]:
+    """One row with a heading for every column."""
+    return {
+        "change": row.ablation.claim,
+        "paper, points": _points(row.ablation.paper_difference),
+        "ours, points": _points(row.difference),
+        "95 % from": _points(row.low),
+        "to": _points(row.high),
+        "p (Holm)": _p_value(row.p_holm),
+        "dataset": row.dataset or "",
+        "seeds": len(row.seeds) or None,
+        "baseline": str(row.ablation.baseline),
+        "variant": str(row.ablation.variant),
+        "baseline %": _points(row.baseline_accuracy, 100),
+        "variant %": _points(row.variant_accuracy, 100),
+        "note": row.reason or "; ".join(row.changes),
+        "source": row.ablation.source,
+    }
+
+
+def _points(value: float | None, unit: float = 1) -> float | None:
+    return None if value is None else round(unit * value, 2) + 0.0
+
+
+def _p_value(value: float | None) -> str:
+    if value is None:
+        return ""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -150,7 +150,7 @@ def crossvalidate(
 def _check(architectures: Sequence[str], settings: Settings) -> torch.device:
     """The device, after a look at everything that would fail later."""
     for architecture in architectures:
-        device = training._check(architecture, settings.dataset, settings.device, settings.limit)
+        device = training.check_request(architecture, settings.dataset, settings.device, settings.limit)
         settings.recipe_of(architecture)
         transfer.class_weights(architecture, settings.options_of(architecture))  # it can be built
     return device

@@ -15,12 +15,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from data.catalogue import ImageSet, dataset
-from models import checkpoints, registry, training, transfer, zoo
+from data.catalogue import ImageSet
+from models import checkpoints, training, transfer, zoo
 from models.cards import Card
 from models.registry import Model
 from xai.hooks import find_layer
-from xai.training import SPLITS, Progress, checkpoint_name, device_name, find_device, load_split, measure
+from xai.training import (
+    SPLITS,
+    Progress,
+    check_request,
+    checkpoint_name,
+    device_name,
+    find_device,
+    load_split,
+    measure,
+)
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Values that are tried, the most regularised first, of C times the number of training pictures: so that the same
@@ -112,9 +121,10 @@ def make(
     one sentence when the network is unknown, has no linear classifier, can't take the pictures, or a class has no
     training picture.
     """
-    where, model = find_device(device), zoo.load(name, device)
+    find_device(device)
+    model = zoo.load(name, device)
+    where = check_request(model.card.architecture, dataset_name, device, limit)
     layer = transfer.classifier(model.card.architecture, model.card.options)
-    _check_size(model, dataset_name)
     splits = {split: load_split(dataset_name, split, limit, progress) for split in SPLITS}
     _check_classes(splits["train"])
     known = {split: features(model.network, layer, splits[split], where) for split in ("train", "validation")}
@@ -130,15 +140,6 @@ def make(
     folder = folder / card.name
     card = zoo.save(network, card, folder, _storage(network, splits["validation"], where))
     return measure(card, network, folder, splits, where)
-
-
-def _check_size(model: Model, dataset_name: str) -> None:
-    """Raise `ValueError` when the network can't take the dataset's pictures."""
-    least, size = registry.architecture(model.card.architecture).min_size, dataset(dataset_name).image_size
-    if size < least:
-        raise ValueError(
-            f"{model.name} needs images of {least} px or more, but {dataset_name} has {size} px."
-        )
 
 
 def _check_classes(data: ImageSet) -> None:

@@ -81,7 +81,7 @@ def train(
     sentence.
     """
     recipe = (recipe or default_recipe(architecture, dataset_name)).explicit()
-    where = _check(architecture, dataset_name, device, limit)
+    where = check_request(architecture, dataset_name, device, limit)
     options = {**recipes.implied_options(architecture, recipe.name), **(options or {})}
     recipe, sources = load_sources(recipe, dataset(dataset_name).classes)
     network = _initial_network(architecture, dataset(dataset_name).classes, seed, options, sources)
@@ -225,8 +225,12 @@ def find_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def _check(architecture: str, dataset_name: str, device: str, limit: int | None) -> torch.device:
-    """The device to train on, after a look at everything that would fail later and less clearly."""
+def check_request(architecture: str, dataset_name: str, device: str, limit: int | None) -> torch.device:
+    """The device to train on, after a look at everything that would fail later and less clearly.
+
+    Raises `ValueError` with one sentence when the architecture or dataset is unknown, its pictures are too small
+    for the network, `limit` is below 1, or this machine doesn't have the device.
+    """
     least, size = registry.architecture(architecture).min_size, dataset(dataset_name).image_size
     if size < least:
         raise ValueError(

@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from xai import papers
-from xai.ablations import AblationRow
-from xai.tables import Cell, Rows
+from xai import ablations, papers
+from xai.tables import Rows
 from xai.ui import network_data, network_list, widgets
 
 PAPERS_KEYS = ("paper",)
@@ -55,7 +54,7 @@ def draw_ablations() -> None:
         "difference is in percentage points of test accuracy on the same images, with a 95 % interval; p is exact, "
         "and adjusted for the number of rows (Holm). It speaks of these networks, not of every training."
     )
-    cells = [ablation_cells(row) for row in network_data.ablation_rows()]
+    cells = ablations.table(network_data.ablation_rows())
     numbers = ("paper, points", "ours, points", "95 % from", "to", "baseline %", "variant %")
     widths: dict[str, Width] = {
         "change": 260,
@@ -65,34 +64,4 @@ def draw_ablations() -> None:
         "note": "large",
     }
     _show(cells, numbers, {**widths, "source": "large"}, "Ablations: claimed differences, and ours.")
-    network_list.downloads(cells, "ablations", "Claimed improvements beside ours.", wide=("source", "note"))
-
-
-def ablation_cells(row: AblationRow) -> dict[str, Cell]:
-    """One ablation with a heading for every column."""
-    return {
-        "change": row.ablation.claim,
-        "paper, points": _points(row.ablation.paper_difference),
-        "ours, points": _points(row.difference),
-        "95 % from": _points(row.low),
-        "to": _points(row.high),
-        "p (Holm)": _p_value(row.p_holm),
-        "dataset": row.dataset or "",
-        "seeds": len(row.seeds) or None,
-        "baseline": str(row.ablation.baseline),
-        "variant": str(row.ablation.variant),
-        "baseline %": _points(row.baseline_accuracy, 100),
-        "variant %": _points(row.variant_accuracy, 100),
-        "note": row.reason or "; ".join(row.changes),
-        "source": row.ablation.source,
-    }
-
-
-def _points(value: float | None, unit: float = 1) -> float | None:
-    return None if value is None else round(unit * value, 2) + 0.0
-
-
-def _p_value(value: float | None) -> str:
-    if value is None:
-        return ""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    network_list.downloads(cells, "ablations", ablations.CAPTION, wide=ablations.WIDE)
