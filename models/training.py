@@ -144,9 +144,14 @@ def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 @torch.inference_mode()
 def logits(network: nn.Module, images: Tensor, device: torch.device, batch_size: int = 250) -> Tensor:
-    """Full-precision logits `(N, K)` on the CPU of uint8 images `(N, 3, H, W)`, with `network` as it stands."""
+    """Full-precision logits `(N, K)` on the CPU of uint8 images `(N, 3, H, W)`, with `network` as it stands.
+
+    On a GPU convolutions are in float32 too, not in TF32 as is PyTorch's default: its 10 bits of mantissa would tip
+    some of 10,000 answers, and accuracies would depend on the machine.
+    """
     batches = images.split(batch_size)
-    return torch.cat([network(batch.to(device).float() / 255).float() for batch in batches]).cpu()
+    with _convolutions("allow_tf32", False):
+        return torch.cat([network(batch.to(device).float() / 255).float() for batch in batches]).cpu()
 
 
 def evaluate(network: nn.Module, data: LabelledImages, device: torch.device) -> tuple[float, float]:
@@ -204,14 +209,14 @@ def _update_average(average: AveragedModel, network: nn.Module) -> None:
 
 
 @contextlib.contextmanager
-def _fast_convolutions(device: torch.device) -> Iterator[None]:
-    """On a GPU, let cuDNN try its algorithms and keep the fastest; its setting is put back afterwards."""
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = before or device.type == "cuda"
+def _convolutions(flag: str, value: bool) -> Iterator[None]:
+    """Set a flag of cuDNN, which only convolutions on a GPU heed; it is put back afterwards."""
+    before = getattr(torch.backends.cudnn, flag)
+    setattr(torch.backends.cudnn, flag, value)
     try:
         yield
     finally:
-        torch.backends.cudnn.benchmark = before
+        setattr(torch.backends.cudnn, flag, before)
 
 
 def train_epoch(
@@ -221,7 +226,8 @@ def train_epoch(
     device, seed = data.images.device, setup.seed * 100_003 + run.epoch
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-        _fast_convolutions(device),
+        # cuDNN tries its algorithms and keeps the fastest
+        _convolutions("benchmark", torch.backends.cudnn.benchmark or device.type == "cuda"),
     ):
         torch.manual_seed(seed)  # dropout draws from the global generator of its device
         return _train_epoch(run, setup, data, torch.Generator().manual_seed(seed), report)

@@ -54,6 +54,29 @@ def run_training(folder: Path, network: nn.Module, recipe: Recipe = SHORT, **opt
     )
 
 
+# Measuring
+
+
+def test_answers_are_measured_in_full_precision() -> None:
+    """PyTorch lets convolutions on a GPU round to TF32; where accuracy is measured they must not."""
+    seen: list[bool] = []
+
+    class Watching(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            seen.append(torch.backends.cudnn.allow_tf32)
+            if len(seen) == 3:
+                raise RuntimeError("stop")
+            return images.mean(dim=(2, 3))
+
+    before = torch.backends.cudnn.allow_tf32
+    assert before, "the default, without which this test says nothing"
+    assert training.logits(Watching(), striped(4, 0).images, CPU, batch_size=2).shape == (4, 3)
+    with pytest.raises(RuntimeError, match="stop"):
+        training.logits(Watching(), striped(4, 0).images, CPU)
+    assert seen == [False] * 3
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
 # Schedule
 
 
