@@ -5,13 +5,15 @@ format that the intake reads will do, also in folders within a class's folder. W
 one of `validation` (or `val`) and `test`, those are the splits, each with one sub-folder per class. A split that is
 not given is taken from the others' pictures: within every class the files are put in the order of a hash of
 their path, and the first 15 % are the test split, the last 15 % validation. So the split is the same on every
-machine, and a new file moves at most two others of its class. Links that lead out of the folder are not
-followed. The path comes from the command line or Python; a page must never pass on one that a visitor typed.
+machine, and a new picture moves at most two others of its class; exact copies of a picture stay with it. Links
+that lead out of the folder are not followed. The path comes from the command line or Python; a page must never pass
+on one that a visitor typed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 import threading
@@ -223,28 +225,32 @@ def _file(root: Path, path: PurePosixPath, split: str | None, class_index: int) 
     return File(path.as_posix(), class_index, split, facts.st_size, facts.st_mtime_ns)
 
 
-def split_files(files: Sequence[File]) -> tuple[str, ...]:
-    """Split of each file: the one it lies in, or by the order of the hashes of the paths within its class."""
+def split_files(files: Sequence[File], digests: Sequence[bytes]) -> tuple[str, ...]:
+    """Split of each file: the one it lies in, or by the order of the hashes of the paths within its class.
+
+    Files of a class with equal `digests` of their pixels go where the first of them goes, so that no network is
+    tested on copies of what it was trained on.
+    """
     given = {file.split for file in files}
     missing = [split for split in ("test", "validation") if split not in given]
     splits = [file.split or "train" for file in files]
-    pools: dict[int, list[int]] = {}
+    pools: dict[int, dict[bytes, list[int]]] = {}
     for row, split in enumerate(splits):
         if split == "train":
-            pools.setdefault(files[row].class_index, []).append(row)
-    for rows in pools.values():
-        rows.sort(key=lambda row: hashlib.sha256(files[row].path.encode()).digest())
-        count = _held_out(len(rows), len(missing))
-        # From both ends, so that one more file moves each of the two borders by one at most.
-        ends = {"test": rows[:count], "validation": rows[len(rows) - count :]}
+            pools.setdefault(files[row].class_index, {}).setdefault(digests[row], []).append(row)
+    for pool in pools.values():
+        copies = sorted(pool.values(), key=lambda rows: hashlib.sha256(files[rows[0]].path.encode()).digest())
+        count = _held_out(len(copies), len(missing))
+        # From both ends, so that one more picture moves each of the two borders by one at most.
+        ends = {"test": copies[:count], "validation": copies[len(copies) - count :]}
         for split in missing:
-            for row in ends[split]:
+            for row in itertools.chain(*ends[split]):
                 splits[row] = split
     return tuple(splits)
 
 
 def _held_out(count: int, splits: int) -> int:
-    """How many of a class's `count` pictures go to each of the splits: at least one where that leaves one to train."""
+    """How many of a class's `count` different pictures go to each split: at least one where one is left to train."""
     return max(round(HELD_OUT_SHARE * count), 1) if count > splits else 0
 
 
@@ -252,12 +258,14 @@ def _load(listing: Listing, split: str, progress: Progress | None) -> ImageSet:
     pixels, rows, unreadable = _decoded(listing, progress)
     files = [listing.files[row] for row in rows]
     _check_readable(listing, files)
-    chosen = [row for row, place in enumerate(split_files(files)) if place == split]
+    digests = [hashlib.sha256(picture.numpy().tobytes()).digest() for picture in pixels]
+    places = split_files(files, digests)
+    chosen = [row for row, place in enumerate(places) if place == split]
     if not chosen:
         raise DatasetError(f"{listing.root} has too few readable pictures for a {split} split.")
     labels = torch.tensor([files[row].class_index for row in chosen])
     ids = tuple(files[row].path for row in chosen)
-    notes = _notes((*listing.skipped, *unreadable))
+    notes = _notes((*listing.skipped, *unreadable)) + _copies(places, digests)
     return ImageSet(listing.name, split, pixels[chosen], labels, listing.classes, ids, notes=notes)
 
 
@@ -273,6 +281,15 @@ def _notes(skipped: Sequence[str]) -> tuple[str, ...]:
         return ()
     more = "" if len(skipped) <= _NAMED else f" And {len(skipped) - _NAMED:,} more."
     return (f"{len(skipped):,} files or folders were skipped: {' '.join(skipped[:_NAMED])}{more}",)
+
+
+def _copies(places: Sequence[str], digests: Sequence[bytes]) -> tuple[str, ...]:
+    """How many pictures lie in two splits, as the folder has them or in two classes; nothing when there are none."""
+    found: dict[bytes, set[str]] = {}
+    for place, digest in zip(places, digests, strict=True):
+        found.setdefault(digest, set()).add(place)
+    count = sum(len(found[digest]) > 1 for digest in digests)
+    return (f"{count:,} pictures have an exact copy in another split.",) if count else ()
 
 
 def _decoded(listing: Listing, progress: Progress | None) -> Decoded:

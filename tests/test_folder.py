@@ -1,6 +1,7 @@
 """Pictures in folders as a dataset: classes, splits that stay, sizes, and files that are left out and said so."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,6 +84,27 @@ def test_a_new_file_moves_at_most_two_others_and_only_of_its_class(make: Make) -
         before = after
 
 
+def test_copies_of_a_picture_stay_in_one_split(make: Make) -> None:
+    """Ten pictures, each six times under other names: split by file they would be all over the place."""
+    root = make({"a": 10, "b": 10})
+    for path in sorted(root.rglob("*.png")):
+        for copy in range(5):
+            shutil.copy(path, path.with_name(f"{path.stem}-{copy}.png"))
+    places = membership(f"folder:{root}")
+    assert len(places) == 120
+    assert all(places[name] == places[f"{name[:5]}.png"] for name in places)
+    sets = splits_of(f"folder:{root}")
+    assert {split: len(data) for split, data in sets.items()} == {"train": 72, "validation": 24, "test": 24}
+    assert all(data.notes == () for data in sets.values())
+
+
+def test_copies_in_two_splits_of_the_folders_own_are_said(make: Make) -> None:
+    root = make({"train/a": 4, "train/b": 4, "test/a": 2, "test/b": 2})
+    shutil.copy(root / "train" / "a" / "000.png", root / "test" / "a" / "copy.png")
+    for data in splits_of(f"folder:{root}").values():
+        assert data.notes == ("2 pictures have an exact copy in another split.",)
+
+
 def test_splits_that_the_folder_has_are_taken_as_they_are(make: Make) -> None:
     parts = {"train/a": 6, "train/b": 5, "val/a": 2, "val/b": 1, "test/a": 1, "test/b": 3}
     root = make(parts)
@@ -112,8 +134,8 @@ def test_photos_of_every_format_become_squares(tmp_path: Path) -> None:
     suffixes = ("png", "jpg", "webp", "gif", "bmp", "tiff")
     for name, pixels in photos.items():
         (tmp_path / name).mkdir()
-        for suffix in suffixes:
-            Image.fromarray(pixels[::2, ::2]).save(tmp_path / name / f"photo.{suffix}")
+        for shift, suffix in enumerate(suffixes):
+            Image.fromarray(np.roll(pixels, 9 * shift, 1)[::2, ::2]).save(tmp_path / name / f"photo.{suffix}")
     sets = splits_of(f"folder:{tmp_path}@96")
     assert {split: len(data) for split, data in sets.items()} == {"train": 8, "validation": 2, "test": 2}
     assert {path for data in sets.values() for path in data.ids} == {
