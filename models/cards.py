@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -16,6 +17,8 @@ STANDARD = "standard"
 _GIVEN = ("initial", "teacher")
 """Fields of a recipe that name other networks; a command has to give them."""
 LARGEST_FILE = 2**20
+_TRIAL = "A trial on at most "
+_LONGEST_NAME = 200
 INPUT_SIZES = range(8, 1025)
 """Sides of an image, in px, that a card may ask for."""
 
@@ -61,6 +64,17 @@ class Card:
 def recipe_name(card: Card) -> str:
     """Name of the recipe the network was trained by; cards from before recipes had names hold the standard one."""
     return str(card.recipe.get("name", STANDARD))
+
+
+def trial_note(limit: int) -> str:
+    """What the note of a card says of a training on at most `limit` images of each split."""
+    return f"{_TRIAL}{limit} images of each split."
+
+
+def trial_limit(card: Card) -> int | None:
+    """The images of each split that a trial was limited to, as its note says; None for a training on all of them."""
+    found = re.search(rf"{_TRIAL}(\d{{1,9}}) images", card.note)
+    return int(found[1]) if found else None
 
 
 def training_command(card: Card) -> str:
@@ -125,8 +139,14 @@ def _shares(value: dict[str, Any]) -> bool:
     return all(type(item) in (int, float) and 0 <= item <= 1 for item in numbers)
 
 
+def _short(value: str) -> bool:
+    """Whether a name is of a length that can be looked up and shown."""
+    return len(value) <= _LONGEST_NAME
+
+
 _LARGEST = 2**63
 ALLOWED: dict[str, Callable[[Any], bool]] = {
+    "architecture": _short,
     "input_size": INPUT_SIZES.__contains__,
     "accuracy": _shares,
     "accuracy_before_quantization": _shares,

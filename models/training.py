@@ -30,6 +30,8 @@ from models.recipes import Recipe
 
 STATE_FILE = "state.pt"
 CURVE_FILE = "curve.json"
+_STORED = {"network", "average", "optimizer", "epoch", "curve", "recipe", "seed"}
+"""What every state holds; those of earlier versions hold nothing more."""
 
 
 @dataclass(frozen=True)
@@ -283,10 +285,7 @@ def resume(run: Run, recipe: Recipe, seed: int, folder: Path) -> bool:
     path = folder / STATE_FILE
     if not path.is_file():
         return False
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path} is damaged; delete it to start again.") from error
+    content = _read_state(path)
     found = _stored_recipe(content), content["seed"], content.get("samples", run.samples)
     if found != (recipe.explicit(), seed, run.samples):
         raise ValueError(
@@ -294,6 +293,16 @@ def resume(run: Run, recipe: Recipe, seed: int, folder: Path) -> bool:
         )
     _restore(run, content, folder)
     return True
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path} is damaged; delete it to start again.") from error
+    if not isinstance(content, dict) or not content.keys() >= _STORED:
+        raise ValueError(f"{path} is not the state of a training; delete it to start again.")
+    return content
 
 
 def _stored_recipe(content: dict[str, Any]) -> Recipe | None:

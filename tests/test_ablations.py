@@ -1,5 +1,6 @@
 """The claimed improvements beside made-up answers whose differences are counted by hand."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -236,3 +237,25 @@ def test_claims_are_the_differences_of_the_papers_numbers(
     difference: Callable[[], float], accuracies: tuple[float, float]
 ) -> None:
     assert difference() == pytest.approx(accuracies[1] - accuracies[0])
+
+
+def test_an_ablation_says_what_else_our_variant_has() -> None:
+    """What the default of an architecture's option adds besides the claimed change stands in the claim."""
+    for ablation in ABLATIONS.values():
+        sides = (ablation.baseline, ablation.variant)
+        dropouts = [
+            inspect.signature(registry.architecture(side.architecture).build).parameters.get("dropout")
+            for side in sides
+        ]
+        ours, theirs = (0.0 if each is None else each.default for each in dropouts)
+        assert (ours == theirs) or (f"{theirs}" in ablation.claim) or ablation.claim == "dropout", (
+            ablation.name
+        )
+
+
+def test_the_papers_own_recipe_is_compared_too() -> None:
+    cards = [card_of(name, "tuned_resnet18") for name in ("resnet18", "resnet18_cifar")]
+    stored = [(card, answers(range(n), card)) for card, n in zip(cards, (50, 60), strict=True)]
+    (row,) = found(stored, "stem_18_tuned")
+    assert row.difference == pytest.approx(10)
+    assert found(stored, "stem_18")[0].reason.startswith(NOT_TRAINED)

@@ -318,6 +318,7 @@ BAD_CARDS = {
     "negative": _card_with(macs=-1),
     "nested recipe": _card_with(recipe={"epochs": {"two": 2}}),
     "half a character": _card_with(note="\ud800"),
+    "endless architecture": _card_with(architecture="timm:" + "a" * 200),
     "endless note": _card_with(note="a" * 2**20),
     **{f"no {entry.name}": _card_with(**{entry.name: ...}) for entry in dataclasses.fields(Card)[:8]},
     "no hash": _card_with(sha256=...),

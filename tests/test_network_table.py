@@ -13,7 +13,7 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from models import registry, zoo
-from models.cards import Card
+from models.cards import Card, trial_note
 from models.registry import Model
 from tests.conftest import TinyModel
 from xai import figure_networks, figures, latency, network_curves, network_shape, network_table, tables
@@ -72,7 +72,7 @@ def test_interval_rests_on_the_stored_predictions(local: Path) -> None:
 
 
 def test_no_interval_where_the_number_of_images_is_unknown() -> None:
-    for facts in ({"dataset": "folder:mine"}, {"note": "A trial on at most 8 images of each split."}):
+    for facts in ({"dataset": "folder:mine"}, {"note": trial_note(8)}, {"note": f"A head. {trial_note(8)}"}):
         row = network_table.network(card(accuracy={"test": 0.9}, **facts))
         assert (row.images, row.interval) == (None, None)
     assert network_table.network(card()).test is None
@@ -198,6 +198,8 @@ def test_curves_are_read_and_checked(local: Path) -> None:
     for bad in ([], {"a": 1}, [{**CURVE[0], "train_loss": None}], [{**CURVE[0], "train_loss": float("nan")}]):
         with pytest.raises(CurveError, match="one"):
             network_curves.curve_of(record(local, card(), curve=bad))
+    with pytest.raises(CurveError, match="one"):  # a number that JSON can hold and no float
+        network_curves.curve_of(record(local, card(), curve=[{**CURVE[0], "train_loss": 10**400}]))
     (local / "curves" / "one.json").write_text("{")
     with pytest.raises(CurveError, match="not JSON"):
         network_curves.curve_of(card())

@@ -85,6 +85,12 @@ def test_other_recipes_data_trials_and_narrow_networks_do_not_pass_for_the_claim
     assert found([narrow, wide], "Improved", "VGG", "accuracy %").networks == ("full",)
 
 
+def test_an_alexnet_with_batch_norm_is_not_the_papers_alexnet() -> None:
+    plain, normed = trained("plain", "alexnet", 0.79, "cifar10-jpeg"), trained("bn", "alexnet_bn", 0.86)
+    assert found([normed], "AlexNet", "AlexNet", "accuracy %", "clean").ours is None
+    assert found([normed, plain], "AlexNet", "AlexNet", "accuracy %", "clean").networks == ("plain",)
+
+
 def test_auc_and_f1_are_those_of_the_stored_answers() -> None:
     stored = answers(3, 4)
     expected = roc_auc_score(stored.labels, stored.probabilities[:, 1].astype(float))

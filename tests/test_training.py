@@ -329,6 +329,13 @@ def test_damaged_state_is_refused(share: float, tmp_path: Path) -> None:
         run_training(tmp_path, fresh(), replace(SHORT, epochs=1))
 
 
+@pytest.mark.parametrize("content", [torch.zeros(3), {"recipe": {}}, {"seed": 3, "network": {}}])
+def test_anything_else_is_not_taken_for_a_state(content: Any, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / training.STATE_FILE)
+    with pytest.raises(ValueError, match=r"is not the state of a training; delete it to start again\.$"):
+        run_training(tmp_path, fresh(), replace(SHORT, epochs=1))
+
+
 def test_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     def half(path: Path) -> None:
         path.write_bytes(b"half")

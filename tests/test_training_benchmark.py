@@ -102,6 +102,7 @@ def test_used_is_six_flops_for_each_mac_of_each_image(monkeypatch: pytest.Monkey
         ("--architecture resnet19", "resnet19"),
         ("--dataset mnist", "mnist"),
         ("--race nothing", "'nothing'"),
+        (f"--race {__file__}", "is not JSON"),
     ],
 )
 def test_bad_input_exits_2_with_one_line(

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from data import cue10
 from data.catalogue import load_dataset
 from models import zoo
-from models.cards import read_card
+from models.cards import read_card, trial_limit
 from models.complexity import count_macs, count_parameters
 from models.recipes import RECIPES, Recipe, implied_options, recipe_for
 from xai import predictions
@@ -227,6 +228,23 @@ def test_names_of_checkpoints(arguments: tuple[Any, ...], expected: str) -> None
     assert workbench_training.checkpoint_name(*arguments) == expected
 
 
+def test_the_card_says_what_was_left_out(tmp_path: Path) -> None:
+    """Pictures that can't be read change what accuracy is measured on; exact copies what it is worth."""
+    pixels = cue10.draw("train", 0, 24)[0]
+    for number, picture in enumerate(pixels):
+        folder = tmp_path / "pets" / ("cat" if number % 2 else "dog")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(folder / f"{number}.png")
+    (folder / "trial.png").write_text("no picture")
+    recipe = Recipe(epochs=1, batch_size=8)
+    options = {"width": 4}
+    card = workbench_training.train(
+        "resnet18", f"folder:{tmp_path}/pets@32", tmp_path, recipe=recipe, options=options
+    )
+    assert "1 files or folders were skipped: trial.png" in card.note
+    assert trial_limit(card) is None
+
+
 def test_no_path_gets_into_a_name(tmp_path: Path) -> None:
     (tmp_path / "my pets").mkdir()
     name = workbench_training.checkpoint_name("resnet18", f"folder:{tmp_path}/my pets", 0, {})
@@ -253,6 +271,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import torch
+from PIL import Image
 from data import cue10
 from xai import training
 from tests.test_workbench_training import THREE_EPOCHS

@@ -108,7 +108,8 @@ def test_another_recipe_or_the_whole_dataset_is_not_done(first_call: tuple[Any, 
     _states, _notes, settings, (_bad, _pupil, teacher, _orphan) = first_call
     assert state(teacher, settings).kind == "done"
     assert state(teacher, dataclasses.replace(settings, epochs=3)) == State("partial", "epoch 2 of 3")
-    assert state(teacher, dataclasses.replace(settings, limit=None)).kind == "partial"
+    for limit in (None, LIMIT + 1):
+        assert state(teacher, dataclasses.replace(settings, limit=limit)).kind == "partial"
 
 
 def test_trials_are_not_collected(first_call: tuple[Any, ...], tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from models import zoo
@@ -12,6 +12,7 @@ from models.cards import Card
 
 COLUMNS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 LARGEST_FILE = 2**22
+_LARGEST = 1e30
 Curve = Sequence[Mapping[str, float]]
 
 
@@ -25,21 +26,27 @@ def curve_of(card: Card) -> Curve | None:
     Raises `CurveError` when the file is damaged.
     """
     path = zoo.curve_path(card.name)
-    if path is None:
-        return None
+    return None if path is None else read_curve(path, card.name)
+
+
+def read_curve(path: Path, name: str, columns: Sequence[str] = COLUMNS) -> Curve:
+    """The rows of the curve of `name` in a JSON file, each with a finite number in every one of `columns`.
+
+    Raises `CurveError` when the file is missing or damaged.
+    """
     try:
         with path.open("rb") as stream:
             rows = json.loads(stream.read(LARGEST_FILE).decode())
     except (OSError, ValueError, RecursionError) as error:
-        raise CurveError(f"the training curve of {card.name} can't be read: it is not JSON.") from error
-    if not isinstance(rows, list) or not rows or not all(_sound(row) for row in rows):
-        raise CurveError(f"the training curve of {card.name} lacks numbers that a curve has.")
+        raise CurveError(f"the training curve of {name} can't be read: it is not JSON.") from error
+    if not isinstance(rows, list) or not rows or not all(_sound(row, columns) for row in rows):
+        raise CurveError(f"the training curve of {name} lacks numbers that a curve has.")
     return rows
 
 
-def _sound(row: Any) -> bool:
+def _sound(row: Any, columns: Sequence[str]) -> bool:
     return isinstance(row, dict) and all(
-        type(row.get(column)) in (int, float) and math.isfinite(row[column]) for column in COLUMNS
+        type(row.get(column)) in (int, float) and abs(row[column]) < _LARGEST for column in columns
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from data.catalogue import DATASETS
 from models import registry, zoo
-from models.cards import Card, recipe_name
+from models.cards import Card, recipe_name, trial_limit
 from models.complexity import count_macs, count_parameters
 from xai.predictions import Predictions, PredictionsError, read
 from xai.statistics import wilson
@@ -146,12 +146,12 @@ def _weights(name: str) -> str:
 def test_images(card: Card) -> int | None:
     """How many images the test accuracy rests on: the stored predictions', else the split's; None where unknown.
 
-    A card that was made on fewer images than the split has (a trial) says so in its note, but not how many.
+    A trial's card says how many images it was limited to, but not how many the split has.
     """
     path = zoo.predictions_path(card.name)
     if path is not None and (rows := _rows_of(path, card.sha256)):
         return rows
-    return None if card.note.startswith("A trial") else _split_size(card.dataset)
+    return _split_size(card.dataset) if trial_limit(card) is None else None
 
 
 def _rows_of(path: Path, sha256: str) -> int | None:

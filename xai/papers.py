@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from models.cards import Card, recipe_name
+from models.cards import Card, recipe_name, trial_limit
 from xai import tables
 from xai.network_table import counted, readable_predictions
 from xai.predictions import Predictions
@@ -171,7 +171,7 @@ def _quality() -> list[Claim]:
         "JPEG, medium": (72.5, 83.7),
         "JPEG, high": (58.3, 74.6),
     }
-    alexnet, resnet = Match(("alexnet", "alexnet_bn")), Match(("resnet50_cifar", "resnet50"))
+    alexnet, resnet = Match(("alexnet",)), Match(("resnet50_cifar", "resnet50"))
     claims = [
         Claim(
             _QUALITY,
@@ -250,7 +250,7 @@ def best_match(match: Match, cards: Sequence[Card]) -> list[Card]:
 
     Data count more than the recipe, the recipe more than the architecture; a narrower network comes last.
     """
-    fitting = [card for card in cards if _fits(match, card) and not card.note.startswith("A trial")]
+    fitting = [card for card in cards if _fits(match, card) and trial_limit(card) is None]
     if not fitting:
         return []
     best = min(fitting, key=lambda card: _distance(match, card))

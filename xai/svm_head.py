@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from data.catalogue import ImageSet
 from models import checkpoints, training, transfer, zoo
-from models.cards import Card
+from models.cards import Card, trial_note
 from models.registry import Model
 from xai.hooks import find_layer
 from xai.training import (
@@ -171,7 +171,6 @@ def _card(model: Model, data: ImageSet, head: Head, made_on: str, limit: int | N
         "C": head.penalty,
         "tried": ", ".join(f"C {penalty:g}: {share:.4f}" for penalty, share in head.validation.items()),
     }
-    trial = "" if limit is None else f" A trial on at most {limit} images of each split."
     return Card(
         _name(source, data.name),
         source.architecture,
@@ -182,7 +181,7 @@ def _card(model: Model, data: ImageSet, head: Head, made_on: str, limit: int | N
         made_on,
         recipe,
         source.options,
-        note=NOTE + trial,
+        note=NOTE if limit is None else f"{NOTE} {trial_note(limit)}",
     )
 
 

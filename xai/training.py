@@ -14,7 +14,7 @@ from torch import nn
 
 from data.catalogue import DatasetError, ImageSet, cifar, dataset, file_stem, load_dataset
 from models import recipes, registry, training, transfer, zoo
-from models.cards import Card, CardError, read_card
+from models.cards import Card, CardError, read_card, trial_note
 from models.recipes import Recipe, recipe_for
 from models.registry import Model
 from models.training import LabelledImages, Run
@@ -184,13 +184,13 @@ def _first_card(
         device_name(device),
         {**asdict(recipe), **(degraded_training.facts(size) if recipe.degraded_share else {})},
         options,
-        note=_note(architecture, recipe, limit),
+        note=" ".join([*_note(architecture, recipe, limit), *data.notes]),
     )
 
 
-def _note(architecture: str, recipe: Recipe, limit: int | None) -> str:
+def _note(architecture: str, recipe: Recipe, limit: int | None) -> list[str]:
     """What a reader of the card must know, in sentences."""
-    sentences = [] if limit is None else [f"A trial on at most {limit} images of each split."]
+    sentences = [] if limit is None else [trial_note(limit)]
     entry = recipes.RECIPES.get(recipe.name)
     implied = entry.options if entry else {}
     missing = [key for key in implied if key not in recipes.implied_options(architecture, recipe.name)]
@@ -202,7 +202,7 @@ def _note(architecture: str, recipe: Recipe, limit: int | None) -> str:
             f"{recipe.degraded_share:.0%} of the training pictures were degraded, so that these are "
             f"no longer unseen: {seen}."
         )
-    return " ".join(sentences)
+    return sentences
 
 
 def _check_folder(card: Card, folder: Path) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import statistics
 import time
@@ -33,6 +32,7 @@ from models import recipes, registry, zoo
 from models.complexity import count_macs
 from models.recipes import Recipe
 from models.training import LabelledImages, images_per_second
+from xai.network_curves import Curve, read_curve
 from xai.training import find_device
 
 RANDOM = "random"
@@ -187,7 +187,7 @@ def random_images(count: int, side: int) -> LabelledImages:
     return LabelledImages(images, torch.arange(count) % 10)
 
 
-def race(rows: Sequence[dict[str, float]], share: float = 0.95) -> Race:
+def race(rows: Curve, share: float = 0.95) -> Race:
     """When a training first reached `share` of its final validation accuracy; `rows` are those of its curve.
 
     Raises `ValueError` when the curve is empty.
@@ -202,16 +202,16 @@ def race(rows: Sequence[dict[str, float]], share: float = 0.95) -> Race:
     return Race(elapsed[first], first + 1, final, elapsed[-1])
 
 
-def curve_rows(name: str) -> list[dict[str, float]]:
+def curve_rows(name: str) -> Curve:
     """Rows of the curve of a known network, or of the file `name`, or of that in the folder `name`.
 
-    Raises `ValueError` with one sentence when there is none.
+    Raises `ValueError` with one sentence when there is none, or it is damaged.
     """
     given = Path(name) / "curve.json" if Path(name).is_dir() else Path(name)
     path = given if given.is_file() else zoo.curve_path(name)
     if path is None:
         raise ValueError(f"{name!r} is neither a curve's file nor a network with a curve.")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_curve(path, name, ("seconds", "validation_accuracy"))
 
 
 def _print_race(names: Sequence[str]) -> None:

@@ -10,12 +10,12 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from models.cards import Card, CardError, read_card
+from models.cards import Card, CardError, read_card, trial_limit
 from models.files import write_by_rename
 from models.training import CURVE_FILE
 from xai import predictions
 from xai.training import PREDICTIONS_FILE
-from xai.zoo_state import ZooError, finished_card, is_trial
+from xai.zoo_state import ZooError, finished_card
 
 LARGEST_TOTAL = 64_000_000
 """Bytes that all shipped weights may have together."""
@@ -42,7 +42,7 @@ def results(source: Path) -> tuple[dict[str, Card], dict[str, str]]:
 def _usable(folder: Path) -> Card:
     """The card of a result that has everything a shipped network has."""
     card = finished_card(folder)
-    if is_trial(card):
+    if trial_limit(card) is not None:
         raise ZooError(f"{card.name} is a trial: it was trained on a part of the images.")
     if not (folder / CURVE_FILE).is_file():
         raise ZooError(f"{card.name} has no {CURVE_FILE}.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from models.cards import Card, CardError, read_card
+from models.cards import Card, CardError, read_card, trial_limit
 from models.files import sha256
 from models.recipes import Recipe
 from models.training import CURVE_FILE
@@ -80,11 +80,6 @@ def _digest(path: Path, _modified: int) -> str:
     return sha256(path)
 
 
-def is_trial(card: Card) -> bool:
-    """Whether the card is of a training on a part of the images."""
-    return "trial" in card.note.lower()
-
-
 def same_recipe(card: Card, recipe: Recipe) -> bool:
     """Whether the card's training followed that recipe; a card may say more than a recipe does."""
     known = {entry.name: card.recipe[entry.name] for entry in fields(Recipe) if entry.name in card.recipe}
@@ -104,9 +99,7 @@ def is_done(job: Job, settings: Settings) -> bool:
         return False
     if not (folder / PREDICTIONS_FILE).is_file():  # they are written last
         return False
-    return same_recipe(card, job.full_recipe(settings.epochs)) and is_trial(card) == (
-        settings.limit is not None
-    )
+    return same_recipe(card, job.full_recipe(settings.epochs)) and trial_limit(card) == settings.limit
 
 
 def state(job: Job, settings: Settings) -> State:
