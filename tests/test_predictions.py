@@ -283,3 +283,54 @@ def test_import_is_light() -> None:
         [sys.executable, "-c", command], cwd=root, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+# Two networks on the same images
+
+
+def test_answers_are_put_into_the_same_order() -> None:
+    rows = made()
+    order = np.random.default_rng(1).permutation(len(rows))
+    mixed = replace(
+        rows,
+        ids=tuple(rows.ids[k] for k in order),
+        **{name: getattr(rows, name)[order] for name in ("labels", "predicted", "probabilities")},
+    )
+    back = stored.aligned(rows, mixed)
+    assert back.ids == rows.ids
+    for name in ("labels", "predicted", "probabilities"):
+        assert np.array_equal(getattr(back, name), getattr(rows, name))
+    assert stored.aligned(rows, rows) is rows
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda rows: replace(rows, ids=("other", *rows.ids[1:])),
+            "the two sets of answers are of 40 and 40 images, of which 39 are the same; "
+            "compared are only answers to the same images.",
+        ),
+        (
+            lambda rows: Predictions(
+                rows.ids[:30], rows.labels[:30], rows.predicted[:30], rows.probabilities[:30]
+            ),
+            "the two sets of answers are of 40 and 30 images, of which 30 are the same; "
+            "compared are only answers to the same images.",
+        ),
+        (
+            lambda rows: replace(rows, labels=np.r_[rows.labels[:2], (rows.labels[2:] + 1) % 10]),
+            "the two sets of answers differ in the labels of 38 of 40 images, first of test/00002: {} and {}.",
+        ),
+    ],
+)
+def test_answers_to_other_images_are_not_compared(
+    change: Callable[[Predictions], Predictions], message: str
+) -> None:
+    rows = made()
+    with pytest.raises(ValueError) as caught:
+        stored.aligned(rows, change(rows))
+    assert str(caught.value) == message.format(rows.labels[2], (rows.labels[2] + 1) % 10)
+    named = replace(rows, facts={"model": "one"})
+    with pytest.raises(ValueError, match="the answers of one and two"):
+        stored.aligned(named, replace(change(rows), facts={"model": "two"}))

@@ -16,6 +16,7 @@ from xai.statistics import (
     naive_paired_t,
     paired_difference,
     wilson,
+    wilson_intervals,
 )
 
 
@@ -41,6 +42,13 @@ def test_wilson_solves_its_equation(right: int, total: int) -> None:
     assert 0 <= low <= share <= high <= 1
     for end in (low, high):
         assert abs(share - end) == pytest.approx(z * math.sqrt(end * (1 - end) / total), abs=1e-9)
+
+
+def test_many_intervals_at_once_are_those_of_each() -> None:
+    right, total = np.array([0, 3, 10, 90]), np.array([10, 7, 10, 100])
+    low, high = wilson_intervals(right, total)
+    each = [wilson(int(k), int(n)) for k, n in zip(right, total, strict=True)]
+    assert list(zip(low, high, strict=True)) == each
 
 
 # Paired differences

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from models.cards import Card, recipe_name, trial_limit
-from xai.predictions import Predictions, PredictionsError
+from xai.predictions import Predictions, PredictionsError, aligned
 from xai.statistics import Difference, holm, paired_difference
 from xai.tables import Cell
 
@@ -363,8 +363,7 @@ def _correct(baselines: list[Card], variants: list[Card], read: Read) -> tuple[n
     """Whether each image was told right by either side: bool `(N,)`, or for several seeds the share of networks."""
     answers = {card.name: _answers(card, read) for card in (*baselines, *variants)}
     first = next(iter(answers.values()))
-    order = np.argsort(np.array(first.ids))
-    columns = {name: _aligned(found, first, order, name) for name, found in answers.items()}
+    columns = {name: _correct_of(found, first, name) for name, found in answers.items()}
     ours, theirs = ([columns[card.name] for card in cards] for cards in (baselines, variants))
     if len(ours) == 1:
         return ours[0], theirs[0]
@@ -380,13 +379,14 @@ def _answers(card: Card, read: Read) -> Predictions:
     return found
 
 
-def _aligned(found: Predictions, first: Predictions, order: np.ndarray, name: str) -> np.ndarray:
-    """Correctness in the order of the sorted ids, bool `(N,)`."""
-    own = np.argsort(np.array(found.ids))
-    same = len(own) == len(order) and np.array_equal(np.array(found.ids)[own], np.array(first.ids)[order])
-    if not same or not np.array_equal(found.labels[own], first.labels[order]):
-        raise _Incomparable(f"the stored answers of {name} are to other images than those of the others.")
-    return found.correct[own]
+def _correct_of(found: Predictions, first: Predictions, name: str) -> np.ndarray:
+    """Correctness in the order of the first answers' images, bool `(N,)`."""
+    try:
+        return aligned(first, found).correct
+    except PredictionsError as error:
+        raise _Incomparable(
+            f"the stored answers of {name} are to other images than those of the others."
+        ) from error
 
 
 def table(found: Sequence[AblationRow]) -> list[dict[str, Cell]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ _COMPRESSION_LEVEL = 19
 
 
 class PredictionsError(ValueError):
-    """A file of predictions that can't be used; the message is one sentence."""
+    """Predictions, or a file of them, that can't be used; the message is one sentence."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +90,48 @@ def predict(
         )
     shares = scores.softmax(dim=1).numpy().astype(np.float16)
     return Predictions(data.ids, data.labels.cpu().numpy(), scores.argmax(dim=1).numpy(), shares)
+
+
+def aligned(a: Predictions, b: Predictions) -> Predictions:
+    """The answers of `b` in the order of `a`'s images, so that row n of both is the same image.
+
+    Raises `PredictionsError` (a `ValueError`) when the two are not answers to the same images with the same labels.
+    """
+    if a.ids != b.ids:
+        b = _rows_in_order(b, _places(a, b))
+    differing = np.flatnonzero(a.labels != b.labels)
+    if len(differing):
+        first = differing[0]
+        raise PredictionsError(
+            f"{_who(a, b)} differ in the labels of {len(differing):,} of {len(a):,} images, first of "
+            f"{a.ids[first]}: {a.labels[first]} and {b.labels[first]}."
+        )
+    return b
+
+
+def _places(a: Predictions, b: Predictions) -> list[int]:
+    """Where each image of `a` stands in `b`."""
+    places = {image: place for place, image in enumerate(b.ids)}
+    missing = [image for image in a.ids if image not in places]
+    if missing or len(a) != len(b):
+        raise PredictionsError(
+            f"{_who(a, b)} are of {len(a):,} and {len(b):,} images, of which {len(a) - len(missing):,} are the same; "
+            "compared are only answers to the same images."
+        )
+    return [places[image] for image in a.ids]
+
+
+def _rows_in_order(rows: Predictions, order: list[int]) -> Predictions:
+    columns = {column.name: getattr(rows, column.name) for column in fields(rows)}
+    arrays: dict[str, Any] = {
+        name: value[order] for name, value in columns.items() if isinstance(value, np.ndarray)
+    }
+    return replace(rows, ids=tuple(rows.ids[place] for place in order), **arrays)
+
+
+def _who(a: Predictions, b: Predictions) -> str:
+    names = [rows.facts.get("model") for rows in (a, b)]
+    return f"the answers of {names[0]} and {names[1]}" if all(names) else "the two sets of answers"
 
 
 def facts_of(card: Card, split: str) -> dict[str, str]:

@@ -51,13 +51,27 @@ def wilson(right: int, total: int, level: float = 0.95) -> tuple[float, float]:
 
     Raises `ValueError` unless 0 <= right <= total, total >= 1 and level is in (0, 1).
     """
+    low, high = wilson_intervals(np.array([right]), np.array([total]), level)
+    return float(low[0]), float(high[0])
+
+
+def wilson_intervals(
+    right: np.ndarray, total: np.ndarray, level: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's interval of many shares at once: whole numbers `(n,)` in, both ends `(n,)` in [0, 1] out.
+
+    Raises `ValueError` as `wilson` does.
+    """
     from statsmodels.stats.proportion import proportion_confint
 
-    if not 0 <= right <= total or total < 1:
-        raise ValueError(f"{right} of {total} is no share; allowed are 0 to total, of a total of at least 1.")
+    bad = (right < 0) | (right > total) | (total < 1)
+    if bad.any():
+        raise ValueError(
+            f"{right[bad][0]} of {total[bad][0]} is no share; allowed are 0 to total, of a total of at least 1."
+        )
     low, high = proportion_confint(right, total, alpha=1 - _level(level), method="wilson")
     share = right / total  # within the interval but for rounding, as are 0 and 1
-    return max(0.0, min(float(low), share)), min(1.0, max(float(high), share))
+    return np.clip(np.minimum(low, share), 0, 1), np.clip(np.maximum(high, share), 0, 1)
 
 
 def paired_difference(
