@@ -22,6 +22,7 @@ from models.recipes import RECIPES, Recipe, implied_options, recipe_for
 from xai import predictions
 from xai import training as workbench_training
 from xai.cli import main
+from xai.zoo_state import curve
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -43,7 +44,7 @@ def test_training_on_cue10_writes_a_measured_checkpoint(tmp_path: Path) -> None:
     assert card.name == "resnet18-w8-cue10-s2"
     folder = tmp_path / card.name
     assert read_card(folder / f"{card.name}.json") == card
-    assert len(workbench_training.read_curve(folder)) == card.epochs == 1
+    assert len(curve(folder)) == card.epochs == 1
     assert (card.device, card.input_size, card.classes) == ("cpu", 64, cue10.CLASSES)
     assert card.note == "A trial on at most 64 images of each split."
     model = zoo.load_checkpoint(folder / f"{card.name}.safetensors", card)
@@ -303,7 +304,7 @@ def test_a_killed_training_loses_less_than_an_epoch(tmp_path: Path) -> None:
     resumed = workbench_training.train("resnet18", "cue10", tmp_path / "cut", **THREE_EPOCHS)
     straight = workbench_training.train("resnet18", "cue10", tmp_path / "straight", **THREE_EPOCHS)
     assert replace(resumed, training_seconds=0) == replace(straight, training_seconds=0)
-    assert len(workbench_training.read_curve(tmp_path / "cut" / name)) == 3
+    assert len(curve(tmp_path / "cut" / name)) == 3
 
 
 # Command line

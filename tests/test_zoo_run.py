@@ -25,9 +25,18 @@ from xai import predictions, zoo_collect, zoo_run, zoo_state
 from xai.cli import main
 from xai.commands.zoo import Display, line
 from xai.predictions import Predictions
-from xai.training import read_curve
 from xai.zoo_plan import Job
-from xai.zoo_state import Progress, Settings, State, ZooError, finished_card, is_locked, state, take_lock
+from xai.zoo_state import (
+    Progress,
+    Settings,
+    State,
+    ZooError,
+    curve,
+    finished_card,
+    is_locked,
+    state,
+    take_lock,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 SLEEPER = (sys.executable, "-S", "-c", "import time; time.sleep(600)")
@@ -88,7 +97,7 @@ def test_what_a_job_leaves_is_a_whole_result(first_call: tuple[Any, ...]) -> Non
         folder = settings.out / job.name
         card = finished_card(folder)
         assert (card.name, card.epochs, card.options) == (job.name, 2, {"width": 8})
-        assert len(read_curve(folder)) == 2
+        assert len(curve(folder)) == 2
         assert predictions.read(folder / "predictions.parquet").facts["sha256"] == card.sha256
     assert read_card(settings.out / pupil.name / f"{pupil.name}.json").recipe["teacher"] == teacher.name
 
@@ -137,7 +146,7 @@ def test_a_killed_runner_takes_its_trainings_along_and_two_go_on(workplace: Path
     runner.kill()
     runner.communicate()
     wait_for(lambda: not is_locked(folder), 20)  # the training holds the lock as long as it lives
-    before = read_curve(folder)
+    before = curve(folder)
     assert 2 <= len(before) <= epochs
     ranks = [
         start_runner(out, epochs, RANK=rank, WORLD_SIZE="2", LOCAL_RANK=rank, LOCAL_WORLD_SIZE="2")
@@ -148,10 +157,10 @@ def test_a_killed_runner_takes_its_trainings_along_and_two_go_on(workplace: Path
     started = [text.splitlines()[0] for text in printed]
     assert started == [f"started {tiny(0).name}", f"started {tiny(1).name}"]
     assert "".join(printed).count("started") == 2
-    assert read_curve(folder)[: len(before)] == before
+    assert curve(folder)[: len(before)] == before
     for seed in (0, 1):
         assert finished_card(out / tiny(seed).name).epochs == epochs
-        assert len(read_curve(out / tiny(seed).name)) == epochs
+        assert len(curve(out / tiny(seed).name)) == epochs
 
 
 def end_this(_rows: object) -> None:
@@ -302,6 +311,33 @@ def test_jobs_start_side_by_side_only_as_far_as_they_fit(
 
         zoo_run.run(jobs, Settings(tmp_path), show=note_and_end)
         assert len(seen[0]) == expected
+
+
+OUT_OF_MEMORY = """
+import pathlib, sys, time
+folder = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+with (folder / "times.txt").open("a") as times:
+    times.write(f"start {sys.argv[sys.argv.index('--seed') + 1]}\\n")
+time.sleep(0.3)
+with (folder / "times.txt").open("a") as times:
+    times.write("end\\n")
+sys.exit("torch.OutOfMemoryError: CUDA out of memory.")
+"""
+
+
+def test_a_training_without_enough_memory_is_tried_once_more_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zoo_run, "CHILD", (sys.executable, "-S", "-c", OUT_OF_MEMORY))
+    monkeypatch.setattr(zoo_run, "POLL_SECONDS", 0.05)
+    jobs, notes = [tiny(0), tiny(1)], list[str]()
+    states, _number = zoo_run.run(jobs, Settings(tmp_path, parallel=2), note=notes.append)
+    assert {found.kind for found in states.values()} == {"failed"}
+    assert "CUDA out of memory" in states[jobs[0].name].detail
+    assert sum(note.startswith("once more, alone ") for note in notes) == 2
+    told = (tmp_path / "times.txt").read_text().split("\n")[:-1]
+    assert sorted(line for line in told if line != "end") == ["start 0"] * 2 + ["start 1"] * 2
+    assert [line.split()[0] for line in told[-4:]] == ["start", "end"] * 2
 
 
 def fake_result(folder: Path, name: str, seed: int) -> Card:

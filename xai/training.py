@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -301,8 +300,3 @@ def _accuracy(network: nn.Module, data: ImageSet | None, device: torch.device) -
     if data is None:
         return None
     return round(training.evaluate(network, _labelled(data), device)[1], 4)
-
-
-def read_curve(folder: Path) -> list[dict[str, float]]:
-    """The rows of a training's curve."""
-    return json.loads((folder / training.CURVE_FILE).read_text(encoding="utf-8"))

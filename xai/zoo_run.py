@@ -50,6 +50,7 @@ GRACE_SECONDS = 10.0
 
 _ROOT = Path(__file__).resolve().parent.parent
 _ERROR = re.compile(r"^(python -m xai: |[\w.]*(Error|Exception|Interrupt)\b)")
+_NO_MEMORY = re.compile(r"OutOfMemoryError|out of memory|ALLOC_FAILED")
 _TORCHRUN = re.compile(
     r"^(RANK|WORLD_SIZE|LOCAL_RANK|LOCAL_WORLD_SIZE|GROUP_\w+|ROLE_\w+|MASTER_\w+|TORCHELASTIC_\w+)$"
 )
@@ -174,6 +175,9 @@ class _Runner:
         self.settings, self.place, self.show, self.note = settings, room, show, note
         self.running: dict[str, _Training] = {}
         self.settled: dict[str, State] = {}
+        self.alone: set[str] = (
+            set()
+        )  # ran out of the GPU's memory once, and have it to themselves the next time
         self.began, self.signal = time.time(), 0
 
     def loop(self) -> None:
@@ -214,8 +218,10 @@ class _Runner:
             self._take(job)
 
     def _fits(self, job: Job) -> bool:
-        if not self.running or math.isinf(self.place.gigabytes):
+        if not self.running:
             return True
+        if not self.alone.isdisjoint([job.name, *self.running]):
+            return False
         taken = sum(training.gigabytes for training in self.running.values())
         return taken + job.gigabytes <= self.place.gigabytes
 
@@ -261,10 +267,17 @@ class _Runner:
                 self.settled[name] = state(training.job, self.settings)
                 self.note(f"done {name}: {self.settled[name].detail}")
             else:
-                reason = _reason(self.settings.out / name, status)
-                write_text(self.settings.out / name / FAILED_FILE, reason + "\n")
-                self._settle(training.job, State("failed", reason))
+                self._fail(training.job, _reason(self.settings.out / name, status))
             self._release(name)
+
+    def _fail(self, job: Job, reason: str) -> None:
+        """Settle the job as failed, unless it may do better alone: then it stays open."""
+        if _NO_MEMORY.search(reason) and job.name not in self.alone:
+            self.alone.add(job.name)
+            self.note(f"once more, alone {job.name}: {reason}")
+            return
+        write_text(self.settings.out / job.name / FAILED_FILE, reason + "\n")
+        self._settle(job, State("failed", reason))
 
     def _release(self, name: str) -> None:
         training = self.running.pop(name)

@@ -12,12 +12,15 @@ from models.cards import Card, CardError, read_card, trial_limit
 from models.files import sha256
 from models.recipes import Recipe
 from models.training import CURVE_FILE
-from xai.training import PREDICTIONS_FILE, read_curve
+from xai.network_curves import Curve, CurveError, read_curve
+from xai.training import PREDICTIONS_FILE
 from xai.zoo_plan import Job
 
 LOCK_FILE = ".lock"
 FAILED_FILE = "failed.txt"
 LOG_FILE = "log.txt"
+_SHOWN = ("train_loss", "validation_accuracy", "seconds")
+"""Columns of a curve that are made use of here."""
 _UNPLANNED: dict[str, Any] = {"compile": False, "initial_sha256": "", "teacher_sha256": ""}
 """Fields of a recipe that the plan doesn't say: how it is run, and what the training fills in."""
 
@@ -129,11 +132,11 @@ def teacher_done(job: Job, settings: Settings) -> bool:
     return not is_locked(folder)
 
 
-def curve(folder: Path) -> list[dict[str, float]]:
+def curve(folder: Path) -> Curve:
     """The rows of the epochs made so far, none where there is no readable curve."""
     try:
-        return read_curve(folder)
-    except (OSError, ValueError):
+        return read_curve(folder / CURVE_FILE, folder.name, _SHOWN)
+    except CurveError:
         return []
 
 
