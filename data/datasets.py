@@ -102,13 +102,18 @@ def _family(name: str) -> Family | None:
     return FAMILIES.get(prefix) if colon else None
 
 
+def _names() -> list[str]:
+    """Names of all datasets, and what those of a family begin with."""
+    return [*DATASETS, *(f"{prefix}:..." for prefix in FAMILIES)]
+
+
 def dataset(name: str) -> Dataset:
     """Look a dataset up; raises `DatasetError` naming those that exist."""
     family = _family(name)
     if family:
         return family.find(name)
     if name not in DATASETS:
-        raise DatasetError(f"there is no dataset {name!r}; allowed are {', '.join(DATASETS)}.")
+        raise DatasetError(f"there is no dataset {name!r}; allowed are {', '.join(_names())}.")
     return DATASETS[name]
 
 

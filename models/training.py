@@ -342,8 +342,8 @@ def train(
 
     `degrade` and `teacher` go with a recipe that has a `degraded_share` or a `teacher_weight`. `on_epoch(run)` is
     called after every epoch, once its state is on disk. The validation figures are those of the averaged weights,
-    `run.average.module`. Raises `ValueError` when there are fewer images than a batch, or the recipe's degradation
-    or teacher is missing.
+    `run.average.module`. Raises `ValueError` when there are fewer images than a batch, the recipe's degradation
+    or teacher is missing, or the training diverges: then the epochs before stay as they were stored.
     """
     _check(recipe, len(data.labels), degrade, teacher)
     run = start(network, recipe, len(data.labels), device)
@@ -354,6 +354,7 @@ def train(
         began = time.perf_counter()
         loss, accuracy, rate = train_epoch(run, setup, data, report)
         held_out = evaluate(run.average.module, validation, device)
+        _check_sound(run.epoch + 1, loss, held_out[0])
         seconds = time.perf_counter() - began
         run.curve.append(EpochRow(run.epoch, loss, accuracy, *held_out, rate, seconds))
         run.epoch += 1
@@ -363,9 +364,18 @@ def train(
     return run
 
 
+def _check_sound(epoch: int, loss: float, held_out_loss: float) -> None:
+    """Raise `ValueError` when an epoch left weights that say nothing, before they are stored as a result."""
+    if not math.isfinite(loss) or math.isnan(held_out_loss):
+        raise ValueError(f"the training diverged in epoch {epoch}; a lower learning rate may help.")
+
+
 def _check(recipe: Recipe, count: int, degrade: Degrade | None, teacher: nn.Module | None) -> None:
     if count < recipe.batch_size:
-        raise ValueError(f"there are {count} images, fewer than one batch of {recipe.batch_size}.")
+        raise ValueError(
+            f"there are {count} images to train on, fewer than one batch of {recipe.batch_size}; "
+            f"allowed are batches of up to {count}."
+        )
     if (recipe.degraded_share > 0) != (degrade is not None):
         raise ValueError(
             f"degraded_share is {recipe.degraded_share}, which does not fit the degradation given."

@@ -222,8 +222,19 @@ def test_training_leaves_the_global_generator_alone(tmp_path: Path) -> None:
 
 
 def test_fewer_images_than_a_batch_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"there are 48 images, fewer than one batch of 64\."):
+    with pytest.raises(ValueError) as caught:
         run_training(tmp_path, fresh(), replace(SHORT, batch_size=64))
+    assert str(caught.value) == (
+        "there are 48 images to train on, fewer than one batch of 64; allowed are batches of up to 48."
+    )
+
+
+def test_a_training_that_diverges_ends_at_once_and_stores_nothing(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"^the training diverged in epoch 1; a lower learning rate may help\.$"
+    ):
+        run_training(tmp_path, fresh(), replace(SHORT, learning_rate=1e30))
+    assert list(tmp_path.iterdir()) == []
 
 
 # Resuming

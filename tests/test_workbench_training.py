@@ -88,6 +88,8 @@ def test_impossible_trainings_are_refused_at_once(
     ("options", "message"),
     [
         ({"limit": 0}, "limit is 0; it must be at least 1."),
+        ({"seed": -1}, "seed is -1; allowed are 0 to 2,147,483,647."),
+        ({"seed": 2**70}, f"seed is {2**70}; allowed are 0 to 2,147,483,647."),
         ({"device": "tpu"}, "device is 'tpu'; allowed are 'cpu' and 'cuda'."),
     ],
 )

@@ -23,6 +23,8 @@ Progress = Callable[[int, int, str], None]
 
 PREDICTIONS_FILE = "predictions.parquet"
 SPLITS = ("train", "validation", "test")
+SEEDS = range(2**31)
+"""Seeds of a training; every epoch draws from a number of its own made of them."""
 _SHORT = {"width": "w", "hidden": "h"}
 """Options with a short form in a checkpoint's name."""
 
@@ -81,6 +83,8 @@ def train(
     """
     recipe = (recipe or default_recipe(architecture, dataset_name)).explicit()
     where = check_request(architecture, dataset_name, device, limit)
+    if seed not in SEEDS:
+        raise ValueError(f"seed is {seed}; allowed are {SEEDS[0]} to {SEEDS[-1]:,}.")
     options = {**recipes.implied_options(architecture, recipe.name), **(options or {})}
     recipe, sources = load_sources(recipe, dataset(dataset_name).classes)
     network = _initial_network(architecture, dataset(dataset_name).classes, seed, options, sources)
