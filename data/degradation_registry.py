@@ -19,7 +19,10 @@ Operation = Callable[[Tensor, Constants, Generators], Tensor]
 
 @dataclass(frozen=True)
 class Degradation:
-    """One degradation: names, what it does, whether it draws random numbers, the scales that have it."""
+    """One degradation: names, what it does, whether it draws random numbers, the scales that have it.
+
+    `version` is raised whenever the pixels of any severity change, so that results on the old ones are not mixed in.
+    """
 
     name: str
     title: str
@@ -28,13 +31,20 @@ class Degradation:
     scales: tuple[str, ...]
     aliases: tuple[str, ...]
     operation: Operation
+    version: int = 1
 
 
 DEGRADATIONS: dict[str, Degradation] = {}
 
 
 def register(
-    name: str, title: str, description: str, *, random: bool = False, aliases: tuple[str, ...] = ()
+    name: str,
+    title: str,
+    description: str,
+    *,
+    random: bool = False,
+    aliases: tuple[str, ...] = (),
+    version: int = 1,
 ) -> Callable[[Operation], Operation]:
     """Decorator that enters an operation into ``DEGRADATIONS``; raises ValueError when a name is taken."""
 
@@ -44,7 +54,9 @@ def register(
             if new in taken:
                 raise ValueError(f"a degradation named {new!r} is registered already")
         scales = tuple(scale for scale in SCALES if name in names_in_scale(scale))
-        DEGRADATIONS[name] = Degradation(name, title, description, random, scales, aliases, operation)
+        DEGRADATIONS[name] = Degradation(
+            name, title, description, random, scales, aliases, operation, version
+        )
         return operation
 
     return add

@@ -10,10 +10,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from xai.commands import crossvalidate, data, explain, models, papers, svm, train, zoo
+from xai.commands import crossvalidate, data, evaluate, explain, models, papers, svm, train, zoo
 from xai.commands.common import Command, Parser
+from xai.tables import printable
 
-COMMANDS = (models, papers, explain, train, crossvalidate, svm, data, zoo)
+COMMANDS = (models, papers, explain, train, evaluate, crossvalidate, svm, data, zoo)
 
 
 def build_parser() -> Parser:
@@ -38,5 +39,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _one_line(error: ValueError | OSError) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'a file'} can't be used: {error.strerror}."
-    return " ".join(str(error).split())
+        return printable(f"{error.filename or 'a file'} can't be used: {error.strerror}.")
+    return printable(" ".join(str(error).split()))

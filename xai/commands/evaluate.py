@@ -1,0 +1,169 @@
+"""`python -m xai evaluate`: what networks answer to a dataset, clean and degraded, image by image."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xai.commands.common import check_device, percent, progress_bar, show_progress, wrote
+
+if TYPE_CHECKING:
+    from models.cards import Card
+    from xai.evaluation import Summary
+    from xai.evaluation_grid import Cell
+    from xai.evaluation_store import Row
+
+_BAR = "{desc} {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]{postfix}"
+
+
+def run_evaluate(arguments: argparse.Namespace) -> int:
+    """Compute what is missing, and say how accurate every network is under every condition."""
+    from xai.evaluation_store import summary_rows, write_summary
+
+    cells = _cells(arguments)
+    summary, signals = _sweep(cells, arguments)
+    rows, problems = summary_rows(arguments.out, summary.failed)
+    table = write_summary(arguments.out, rows)
+    for line in (*summary.notes, *problems):
+        print(f"xai evaluate: {line}", file=sys.stderr)
+    for cell, reason in summary.failed.items():
+        print(f"xai evaluate: {cell.model}, {cell.condition}: {reason}", file=sys.stderr)
+    print("\n".join(_accuracies(cells, rows)))
+    done = len(summary.computed) + len(summary.skipped)
+    print(
+        f"{done} of {len(cells)} cells are stored: {len(summary.computed)} computed, {len(summary.skipped)} before"
+    )
+    wrote([*dict.fromkeys((arguments.out / cell.path).parent for cell in summary.computed), table])
+    if summary.cancelled:
+        print("xai evaluate: stopped; the same command goes on from here.", file=sys.stderr)
+        return 128 + signals[0]
+    return 0 if done == len(cells) else 1
+
+
+def _cells(arguments: argparse.Namespace) -> tuple[Cell, ...]:
+    from xai.evaluation_grid import grid
+
+    check_device(arguments.device)
+    for name in ("limit", "batch_size"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be at least 1.")
+    return grid(
+        [arguments.dataset],
+        _cards(arguments.models),
+        arguments.degradations,
+        severities=arguments.severities,
+        scale=arguments.scale,
+        split=arguments.split,
+        seed=arguments.seed,
+        precision=arguments.precision,
+        limit=arguments.limit or 0,
+    )
+
+
+def _cards(names: Sequence[str]) -> list[Card]:
+    """The cards of the networks named; ImageNet's are downloaded for it."""
+    from models import zoo
+
+    known = zoo.cards()
+    return [known[name] if name in known else zoo.load(name).card for name in dict.fromkeys(names)]
+
+
+def _sweep(cells: Sequence[Cell], arguments: argparse.Namespace) -> tuple[Summary, list[int]]:
+    """Run the sweep with a progress bar; returns the signals that stopped it, too."""
+    from xai.evaluation import sweep
+
+    with progress_bar(len(cells), "cells") as bar, _stop_signals() as signals:
+        bar.bar_format = _BAR
+
+        def report(done: float, total: int, what: str) -> None:
+            bar.total = total
+            bar.set_postfix_str(what, refresh=False)
+            bar.update(done - bar.n)
+
+        summary = sweep(
+            cells,
+            arguments.out,
+            device=arguments.device,
+            batch_size=arguments.batch_size,
+            compact=arguments.compact,
+            progress=report,
+            loading=show_progress(),
+            cancelled=lambda: bool(signals),
+        )
+    return summary, signals
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """The signals that came; the first of each kind ends the sweep after the batch at hand, the second at once."""
+    came: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        came.append(number)
+        signal.signal(number, before[signal.Signals(number)])
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _accuracies(cells: Sequence[Cell], rows: Mapping[Cell, Row]) -> list[str]:
+    """Accuracy of every network (columns) under every condition, in percent, with its 95 % interval."""
+    from xai import tables
+
+    lines: dict[tuple[str, str], dict[str, tables.Cell]] = {}
+    for cell in cells:
+        line = lines.setdefault(
+            (cell.condition, cell.scale), {"condition": cell.condition, "scale": cell.scale}
+        )
+        line[cell.model] = _interval(rows.get(cell))
+    return tables.as_text(list(lines.values()))
+
+
+def _interval(row: Row | None) -> str:
+    if row is None:
+        return "not computed"
+    if row["failure"]:
+        return "failed"
+    accuracy, low, high = (percent(float(row[name])) for name in ("accuracy", "low", "high"))  # type: ignore[arg-type]
+    return f"{accuracy} ({low} to {high})"
+
+
+def add(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "evaluate", help="what networks answer to a dataset, clean and degraded; goes on where it was stopped"
+    )
+    parser.add_argument("--models", nargs="+", required=True, metavar="NAME")
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument(
+        "--degradations",
+        nargs="+",
+        required=True,
+        metavar="NAME",
+        help="paper, cifar-c, imagenet-c, clean, or names of degradations",
+    )
+    parser.add_argument(
+        "--severities", nargs="+", type=float, metavar="S", help="all whole ones, if not given"
+    )
+    parser.add_argument("--scale", help="paper-relative, paper-literal, cifar-c or imagenet-c")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--limit", type=int, help="only so many images, evenly spread")
+    parser.add_argument("--seed", type=int, default=0, help="of what degradations draw")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="fp32", help="fp32 or bf16 (fp32)")
+    parser.add_argument("--batch-size", type=int, help="images at a time; the results don't depend on it")
+    parser.add_argument(
+        "--compact", action="store_true", help="store no probabilities of classes neither right nor predicted"
+    )
+    parser.add_argument("--out", type=Path, required=True)
+    parser.set_defaults(run=run_evaluate)
