@@ -105,6 +105,7 @@ def test_a_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
         ("train --architecture resnet18 --dataset mnist --out {out}", "mnist"),
         ("train --architecture resnet18 --dataset cue10 --optimizer lion --out {out}", "lion"),
         ("train --architecture resnet18 --dataset cue10 --width 0 --out {out}", "width is 0"),
+        ("zoo --only a\x1b[2J\u202eb --out {out}", "--only a[2Jb fits no job"),
         ("data fetch mnist", "mnist"),
         ("data unpack nowhere.tar", "nowhere.tar"),
         ("dance", "dance"),

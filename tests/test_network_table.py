@@ -161,6 +161,12 @@ def test_rows_as_text_and_markdown() -> None:
     assert tables.as_text([]) == tables.as_markdown([]) == []
 
 
+def test_nothing_in_a_cell_moves_the_cursor_or_turns_the_text_round() -> None:
+    rows: list[dict[str, tables.Cell]] = [{"note": "a\x1b[2J\x9b31m\u202eb\u3000\n"}]
+    assert tables.as_text(rows) == ["note", "a[2J31mb"]
+    assert tables.as_markdown(rows)[2] == "| a[2J31mb\u3000 |"
+
+
 def test_rows_as_csv_are_read_back() -> None:
     found = pd.read_csv(io.StringIO(tables.as_csv(ROWS)))
     assert found["na_me"].tolist() == [row["na_me"] for row in ROWS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 
 Cell = str | int | float | None
@@ -16,6 +17,11 @@ DIGITS = {
     "75 % (ms)": 1,
 }
 """Decimals of a column in text, where not two."""
+
+
+def printable(text: str) -> str:
+    """The text without control and formatting characters: cards are anybody's, and a terminal obeys such characters."""
+    return "".join(character for character in text if unicodedata.category(character)[0] != "C")
 
 
 def as_text(rows: Rows) -> list[str]:
@@ -44,7 +50,7 @@ def _aligned(word: str, width: int, right: bool) -> str:
 def _word(head: str, cell: Cell) -> str:
     if isinstance(cell, float):
         return f"{cell:.{DIGITS.get(head, 2)}f}"
-    return "" if cell is None else str(cell)
+    return "" if cell is None else printable(str(cell))
 
 
 def as_words(rows: Rows) -> list[dict[str, str]]:
