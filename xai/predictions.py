@@ -94,11 +94,26 @@ class Predictions(_Graded):
     probabilities: np.ndarray
     facts: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def confidence(self) -> np.ndarray:
+        """Probability of each image's predicted class, float16 `(N,)` in [0, 1]."""
+        return self.probabilities[np.arange(len(self)), self.predicted]
+
+    @property
+    def label_probability(self) -> np.ndarray:
+        """Probability of each image's right class, float16 `(N,)` in [0, 1]."""
+        return self.probabilities[np.arange(len(self)), self.labels]
+
     def compact(self) -> Answers:
         """The same answers in the compact form."""
-        rows = np.arange(len(self))
-        confidence, right = (self.probabilities[rows, column] for column in (self.predicted, self.labels))
-        return Answers(self.ids, self.labels, self.predicted, confidence, right, self.facts)
+        return Answers(
+            self.ids, self.labels, self.predicted, self.confidence, self.label_probability, self.facts
+        )
+
+
+Graded = Predictions | Answers
+"""Either form: what needs no probability of the other classes takes both."""
+Form = TypeVar("Form", Predictions, Answers)
 
 
 def predict(
@@ -125,7 +140,7 @@ def predict(
     return Predictions(data.ids, data.labels.cpu().numpy(), scores.argmax(dim=1).numpy(), shares)
 
 
-def aligned(a: Predictions, b: Predictions) -> Predictions:
+def aligned(a: Graded, b: Form) -> Form:
     """The answers of `b` in the order of `a`'s images, so that row n of both is the same image.
 
     Raises `PredictionsError` (a `ValueError`) when the two are not answers to the same images with the same labels.
@@ -142,7 +157,7 @@ def aligned(a: Predictions, b: Predictions) -> Predictions:
     return b
 
 
-def _places(a: Predictions, b: Predictions) -> list[int]:
+def _places(a: Graded, b: Graded) -> list[int]:
     """Where each image of `a` stands in `b`."""
     places = {image: place for place, image in enumerate(b.ids)}
     missing = [image for image in a.ids if image not in places]
@@ -154,7 +169,7 @@ def _places(a: Predictions, b: Predictions) -> list[int]:
     return [places[image] for image in a.ids]
 
 
-def _rows_in_order(rows: Predictions, order: list[int]) -> Predictions:
+def _rows_in_order(rows: Form, order: list[int]) -> Form:
     columns = {column.name: getattr(rows, column.name) for column in fields(rows)}
     arrays: dict[str, Any] = {
         name: value[order] for name, value in columns.items() if isinstance(value, np.ndarray)
@@ -162,7 +177,7 @@ def _rows_in_order(rows: Predictions, order: list[int]) -> Predictions:
     return replace(rows, ids=tuple(rows.ids[place] for place in order), **arrays)
 
 
-def _who(a: Predictions, b: Predictions) -> str:
+def _who(a: Graded, b: Graded) -> str:
     names = [rows.facts.get("model") for rows in (a, b)]
     return f"the answers of {names[0]} and {names[1]}" if all(names) else "the two sets of answers"
 
