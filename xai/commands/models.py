@@ -87,7 +87,7 @@ def _text(rows: list[Network], seeds: bool) -> list[str]:
     missing = sum(network_table.NOT_KEPT in row.weights for row in rows)
     if missing:
         lines.append(
-            f"Of {missing} rows the weights don't come with the project: they can be looked at, not used."
+            f"Of {missing} row{'s' if missing > 1 else ''} the weights don't come with the project: they can be looked at, not used."
         )
     return [*lines, f"On request, with internet: {', '.join(zoo.IMAGENET)}"]
 
