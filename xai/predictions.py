@@ -113,7 +113,7 @@ class Predictions(_Graded):
 
 Graded = Predictions | Answers
 """Either form: what needs no probability of the other classes takes both."""
-Form = TypeVar("Form", Predictions, Answers)
+Form = TypeVar("Form", bound=Predictions | Answers)
 
 
 def predict(
