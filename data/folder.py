@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,7 +43,6 @@ MAX_MEMORY = 4 * 2**30
 """Limits: side in px, classes, files looked at, levels of folders, and bytes of all decoded pictures together."""
 
 _SPLIT_FOLDERS = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
-_NAMED = 3
 _KEPT = 2
 _lock = threading.Lock()
 
@@ -58,15 +58,22 @@ class File:
     modified: int
 
 
+class Skipped(NamedTuple):
+    """A file or folder that is left out: its name, safe to display, and the rest of a sentence about it."""
+
+    name: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class Listing:
-    """What lies in a folder, before any picture is read; `skipped` are sentences about what is left out."""
+    """What lies in a folder, before any picture is read, and what is left out."""
 
     root: Path
     size: int
     classes: tuple[str, ...]
     files: tuple[File, ...]
-    skipped: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
 
     @property
     def name(self) -> str:
@@ -74,8 +81,8 @@ class Listing:
         return f"{PREFIX}:{self.root}" + ("" if self.size == DEFAULT_SIZE else f"@{self.size}")
 
 
-Decoded = tuple[Tensor, tuple[int, ...], tuple[str, ...]]
-"""Pictures uint8 `(N, 3, size, size)`, the rows of the listing that they are of, and sentences about the others."""
+Decoded = tuple[Tensor, tuple[int, ...], tuple[Skipped, ...]]
+"""Pictures uint8 `(N, 3, size, size)`, the rows of the listing that they are of, and the others."""
 
 _cache: OrderedDict[Listing, Decoded] = OrderedDict()
 
@@ -119,11 +126,13 @@ def _parse(name: str) -> tuple[Path, int]:
 
 def list_folder(root: Path, size: int = DEFAULT_SIZE) -> Listing:
     """Classes and files of a folder; raises `DatasetError` when they are fewer or more than allowed."""
-    skipped: list[str] = []
+    skipped: list[Skipped] = []
     paths = list(_walk(root, skipped))
     given = _given_splits(path.parts for path in paths)
     placed = [(path, *_place(path.parts, given)) for path in paths]
-    skipped += [f"{_shown(path)} is in no class's folder." for path, _split, folder in placed if not folder]
+    skipped += [
+        Skipped(_shown(path), "is in no class's folder") for path, _split, folder in placed if not folder
+    ]
     folders = {split: {f for _path, s, f in placed if f and s == split} for split in (*SPLITS, None)}
     classes = _class_names(folders["train"] or folders[None], root)
     for split in ("validation", "test"):
@@ -139,7 +148,7 @@ def list_folder(root: Path, size: int = DEFAULT_SIZE) -> Listing:
     return Listing(root, size, tuple(classes.values()), tuple(files), tuple(skipped))
 
 
-def _walk(root: Path, skipped: list[str]) -> Iterator[PurePosixPath]:
+def _walk(root: Path, skipped: list[Skipped]) -> Iterator[PurePosixPath]:
     """Paths from the root of all files that may be read, in order; hidden ones are passed over in silence."""
     seen = 0
     for here, below, names in _folders(root, skipped):
@@ -149,26 +158,30 @@ def _walk(root: Path, skipped: list[str]) -> Iterator[PurePosixPath]:
         for path in (here / name for name in sorted(names) if not name.startswith(".")):
             reason = _unusable(path, root)
             if reason:
-                skipped.append(f"{_shown(path)} {reason}.")
+                skipped.append(Skipped(_shown(path), reason))
             else:
                 yield PurePosixPath(path.relative_to(root).as_posix())
 
 
-def _folders(root: Path, skipped: list[str]) -> Iterator[tuple[Path, list[str], list[str]]]:
+def _folders(root: Path, skipped: list[Skipped]) -> Iterator[tuple[Path, list[str], list[str]]]:
     """Every folder with the names of the folders and files in it, as `os.walk`; links are not followed."""
 
     def unreadable(error: OSError) -> None:
-        skipped.append(f"{_shown(PurePath(error.filename))} can't be opened.")
+        skipped.append(Skipped(_shown(PurePath(error.filename)), "can't be opened"))
 
     for folder, below, names in os.walk(root, onerror=unreadable):
         here = Path(folder)
         below[:] = sorted(name for name in below if not name.startswith((".", "__MACOSX")))
         skipped.extend(
-            f"{display_name(name)} is a link to a folder." for name in below if (here / name).is_symlink()
+            Skipped(display_name(name), "is a link to a folder")
+            for name in below
+            if (here / name).is_symlink()
         )
         if below and len(here.relative_to(root).parts) >= MAX_DEPTH:
-            skipped.append(f"{_shown(here)} holds folders deeper than {MAX_DEPTH} levels.")
+            skipped.append(Skipped(_shown(here), f"holds folders deeper than {MAX_DEPTH} levels"))
             below.clear()
+        elif not below and all(name.startswith(".") for name in names):
+            skipped.append(Skipped(_shown(here), "is a folder without files"))
         yield here, below, names
 
 
@@ -270,17 +283,26 @@ def _load(listing: Listing, split: str, progress: Progress | None) -> ImageSet:
 
 
 def _check_readable(listing: Listing, files: Sequence[File]) -> None:
-    for class_index in sorted(set(range(len(listing.classes))) - {file.class_index for file in files}):
-        name = listing.classes[class_index]
-        raise DatasetError(f"the class {name} of {listing.root} has no readable picture.")
+    without = sorted(set(range(len(listing.classes))) - {file.class_index for file in files})
+    if without:
+        name = listing.classes[without[0]]
+        more = f", nor have {len(without) - 1:,} other classes" if len(without) > 1 else ""
+        raise DatasetError(f"the class {name} of {listing.root} has no readable picture{more}.")
 
 
-def _notes(skipped: Sequence[str]) -> tuple[str, ...]:
-    """How many files were left out and the first of them, in one sentence; nothing when all were used."""
-    if not skipped:
-        return ()
-    more = "" if len(skipped) <= _NAMED else f" And {len(skipped) - _NAMED:,} more."
-    return (f"{len(skipped):,} files or folders were skipped: {' '.join(skipped[:_NAMED])}{more}",)
+def _notes(skipped: Sequence[Skipped]) -> tuple[str, ...]:
+    """One sentence for each kind of problem, with the number of files or folders and the first of them."""
+    kinds: dict[str, list[Skipped]] = {}
+    for each in skipped:
+        kinds.setdefault(re.sub(r"\d+", "0", each.reason), []).append(each)
+    return tuple(_note(alike) for alike in kinds.values())
+
+
+def _note(alike: Sequence[Skipped]) -> str:
+    first, others = alike[0], len(alike) - 1
+    if not others:
+        return f"{first.name} was skipped: it {first.reason}."
+    return f"{len(alike):,} files or folders were skipped: {first.name} {first.reason}, and {others:,} more like it."
 
 
 def _copies(places: Sequence[str], digests: Sequence[bytes]) -> tuple[str, ...]:
@@ -307,18 +329,23 @@ def _decode(listing: Listing, progress: Progress | None) -> Decoded:
     total = len(listing.files)
     pixels = torch.empty(total, 3, listing.size, listing.size, dtype=torch.uint8)
     rows: list[int] = []
-    unreadable: list[str] = []
+    unreadable: list[Skipped] = []
     for row, file in enumerate(listing.files):
         try:
             pixels[len(rows)] = _read(listing.root / file.path, listing.size)
             rows.append(row)
         except ImageError as error:
-            unreadable.append(str(error))
+            unreadable.append(_refused(PurePosixPath(file.path), error))
         except OSError:
-            unreadable.append(f"{_shown(PurePosixPath(file.path))} can't be opened.")
+            unreadable.append(Skipped(_shown(PurePosixPath(file.path)), "can't be opened"))
         if progress and (row % 50 == 49 or row == total - 1):
             progress(row + 1, total, f"reading {display_name(listing.root.name)}")
     return pixels[: len(rows)], tuple(rows), tuple(unreadable)
+
+
+def _refused(path: PurePath, error: ImageError) -> Skipped:
+    """What the intake says of a picture, whose sentences begin with its name."""
+    return Skipped(_shown(path), str(error).removeprefix(_shown(path)).strip(" ."))
 
 
 def _read(path: Path, size: int) -> Tensor:

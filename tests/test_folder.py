@@ -162,19 +162,63 @@ def test_what_can_not_be_used_is_left_out_and_said(make: Make, tmp_path: Path) -
     (root / "b" / "elsewhere").symlink_to(tmp_path, target_is_directory=True)
     os.mkfifo(root / "b" / "pipe.png")
     assert membership(f"folder:{root}") == clean
-    (note,) = load_dataset(f"folder:{root}", "test").notes
-    assert note.startswith(
-        "6 files or folders were skipped: link.png is a link that leads out of the folder. "
-    )
-    assert note.endswith("And 3 more.")
+    notes = load_dataset(f"folder:{root}", "test").notes
+    assert [note.split(": ")[0] for note in notes] == [
+        "link.png was skipped",
+        "elsewhere was skipped",
+        "pipe.png was skipped",
+        "readme.md was skipped",
+        "broken.png was skipped",
+        "notes.txt was skipped",
+    ]
+    assert notes[0] == "link.png was skipped: it is a link that leads out of the folder."
     listing = folder.list_folder(root)
     assert sorted(listing.skipped) == [
-        "elsewhere is a link to a folder.",
-        "link.png is a link that leads out of the folder.",
-        "pipe.png is not a regular file.",
-        "readme.md is in no class's folder.",
+        ("elsewhere", "is a link to a folder"),
+        ("link.png", "is a link that leads out of the folder"),
+        ("pipe.png", "is not a regular file"),
+        ("readme.md", "is in no class's folder"),
     ]
-    assert load_dataset(f"folder:{root}", "test").take(torch.tensor([0])).notes == (note,)
+    assert load_dataset(f"folder:{root}", "test").take(torch.tensor([0])).notes == notes
+
+
+def test_every_kind_of_problem_is_one_sentence_with_a_count(make: Make) -> None:
+    root = make({"a": 6, "b/deep/deeper": 6})
+    for number in range(4):
+        Image.fromarray(scenes(2)[0][: 1 + number % 2, :1]).save(root / "a" / f"tiny{number}.png")
+    for name in ("broken", "cut"):
+        (root / "b" / f"{name}.png").write_bytes((root / "a" / "000.png").read_bytes()[:200])
+    (root / "nothing").mkdir()
+    (root / "hidden").mkdir()
+    (root / "hidden" / ".DS_Store").write_bytes(b"x")
+    data = load_dataset(f"folder:{root}", "test")
+    assert data.classes == ("a", "b")
+    assert data.notes == (
+        "2 files or folders were skipped: hidden is a folder without files, and 1 more like it.",
+        "4 files or folders were skipped: tiny0.png is 1x1 pixels, less than the 2x2 that are needed, "
+        "and 3 more like it.",
+        "2 files or folders were skipped: broken.png is a PNG file that is cut short, and 1 more like it.",
+    )
+
+
+@pytest.mark.parametrize(("count", "given"), [(1, "has 1 sub-folders"), (1001, "has 1001 sub-folders")])
+def test_too_few_and_too_many_classes_are_told(count: int, given: str, tmp_path: Path) -> None:
+    for number in range(count):
+        (tmp_path / f"{number}").mkdir()
+        (tmp_path / f"{number}" / "picture.png").touch()
+    with pytest.raises(DatasetError, match=f"{given} with files, one for each class; allowed are 2 to 1,000"):
+        dataset(f"folder:{tmp_path}")
+
+
+def test_classes_without_a_readable_picture_are_counted(make: Make) -> None:
+    root = make({"a": 2, "b": 2})
+    for name in ("c", "d", "e"):
+        (root / name).mkdir()
+        (root / name / "picture.png").write_bytes(b"none")
+    with pytest.raises(
+        DatasetError, match=r"the class c of .* has no readable picture, nor have 2 other classes"
+    ):
+        load_dataset(f"folder:{root}", "test")
 
 
 def test_three_splits_decode_each_picture_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +294,7 @@ def test_too_few_or_only_damaged_pictures_are_refused(make: Make) -> None:
 def test_limits_hold(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make({"a": 4, "b": 4, "a/1/2/3": 1})
     monkeypatch.setattr(folder, "MAX_DEPTH", 2)
-    assert folder.list_folder(root).skipped == ("1 holds folders deeper than 2 levels.",)
+    assert folder.list_folder(root).skipped == (("1", "holds folders deeper than 2 levels"),)
     monkeypatch.setattr(folder, "MAX_MEMORY", 8 * 3 * 64**2 - 1)
     with pytest.raises(DatasetError, match="8 pictures of 64 px take more than the allowed"):
         dataset(f"folder:{root}")

@@ -97,13 +97,20 @@ class _Sweep:
         """Whether the cell is stored already, of these very images and in full where that is asked for."""
         return is_stored(self.folder, cell, images.sha256, self.compact)
 
-    def model(self, cell: Cell) -> Model:
-        """The cell's network, loaded once; raises `SweepError` when its weights are others than the cell's."""
+    def model(self, cell: Cell, data: ImageSet) -> Model:
+        """The cell's network, loaded once.
+
+        Raises `SweepError` when its weights are others than the cell's, or it does not know the images' classes.
+        """
         if cell.model not in self.models:
             self.models[cell.model] = self.load(cell.model, self.device)
         model = self.models[cell.model]
         if model.card.sha256 != cell.model_sha256:
             raise SweepError(f"the weights of {cell.model} are others than when the sweep was planned.")
+        if unknown := [name for name in data.classes if name not in model.classes]:
+            raise SweepError(
+                f"{cell.model} does not know {len(unknown):,} classes of {data.name}, such as {unknown[0]!r}."
+            )
         return model
 
 
@@ -210,7 +217,7 @@ def _answers(state: _Sweep, cells: Sequence[Cell], data: ImageSet) -> dict[Cell,
         for number, cell in enumerate(list(parts)):
             state.tell((start * len(parts) + number * len(pixels)) / len(data), cell.condition)
             try:
-                parts[cell].append(shares(state.model(cell), pixels, cell.precision))
+                parts[cell].append(shares(state.model(cell, data), pixels, cell.precision))
             except Exception as error:  # a network may be anybody's and raise anything
                 state.fail(cell, error)
                 del parts[cell]
@@ -258,7 +265,8 @@ def shares(model: Model, pixels: Tensor, precision: str) -> Shares:
 
 
 def _store(state: _Sweep, cell: Cell, images: Images, answers: Shares) -> None:
-    model, data = state.model(cell), images.data
+    data = images.data
+    model = state.model(cell, data)
     numbers = torch.tensor([model.classes.index(name) for name in data.classes])  # the network's own
     rows = Predictions(data.ids, numbers[data.labels.cpu()].numpy(), *answers)
     facts = facts_of(cell, data, model.classes, images.sha256)
