@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from xai.statistics import (
     RESAMPLES,
@@ -180,6 +181,12 @@ def test_folds_that_all_agree_say_nothing_of_their_spread() -> None:
 def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx((0.03, 0.06, 0.06))
     assert holm([]) == ()
+
+
+def test_holm_is_that_of_statsmodels() -> None:
+    values = np.random.default_rng(0).random(40) ** 3
+    values[3] = values[7]
+    assert holm(values.tolist()) == pytest.approx(multipletests(values, method="holm")[1])
 
 
 def test_holm_leaves_out_what_was_not_tested() -> None:

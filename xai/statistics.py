@@ -206,13 +206,16 @@ def _unknown_spread(mean: float, folds: int) -> TTest:
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """p values adjusted for their number by Holm's method (statsmodels), in the order given; NaN stays NaN."""
-    from statsmodels.stats.multitest import multipletests
+    """p values adjusted for their number by Holm's method (1979), in the order given; NaN stays NaN.
 
+    The k-th smallest of n is multiplied by n - k + 1, is no smaller than the one before it, and at most 1: what
+    statsmodels' `multipletests` gives, without the collection of all garbage (half a second) that comes with it.
+    """
     given = np.asarray(p_values, np.float64)
-    adjusted, known = np.full(len(given), math.nan), ~np.isnan(given)
-    if known.any():
-        adjusted[known] = multipletests(given[known], method="holm")[1]
+    adjusted, known = np.full(len(given), math.nan), np.flatnonzero(~np.isnan(given))
+    order = known[np.argsort(given[known], kind="stable")]
+    steps = np.maximum.accumulate(given[order] * np.arange(len(order), 0, -1))
+    adjusted[order] = np.minimum(steps, 1)
     return tuple(adjusted.tolist())
 
 
