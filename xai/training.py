@@ -86,9 +86,10 @@ def train(
     if seed not in SEEDS:
         raise ValueError(f"seed is {seed}; allowed are {SEEDS[0]} to {SEEDS[-1]:,}.")
     options = {**recipes.implied_options(architecture, recipe.name), **(options or {})}
-    recipe, sources = load_sources(recipe, dataset(dataset_name).classes)
-    network = _initial_network(architecture, dataset(dataset_name).classes, seed, options, sources)
+    transfer.class_weights(architecture, options)  # it can be built, which is sooner known than the classes
+    recipe, sources = load_sources(recipe)
     splits = {split: load_split(dataset_name, split, limit, progress) for split in SPLITS}
+    network = _initial_network(architecture, splits["train"].classes, seed, options, sources)
     card = _first_card(architecture, splits["train"], seed, where, recipe, options, limit)
     folder = folder / card.name
     _check_folder(card, folder)
@@ -112,11 +113,11 @@ def train(
     return _finish(run, card, folder, splits, where)
 
 
-def load_sources(recipe: Recipe, classes: tuple[str, ...]) -> tuple[Recipe, dict[str, Model]]:
+def load_sources(recipe: Recipe) -> tuple[Recipe, dict[str, Model]]:
     """The networks that the recipe names as `initial` and `teacher`, and the recipe with their sha256.
 
     Raises `ValueError` with one sentence when one that the recipe needs is not named, one is named that it does
-    not use, one is unknown or other than it was, or the teacher knows other classes than `classes`.
+    not use, or one is unknown or other than it was.
     """
     uses = {"initial": _starts_elsewhere(recipe), "teacher": recipe.teacher_weight > 0}
     sources: dict[str, Model] = {}
@@ -127,8 +128,6 @@ def load_sources(recipe: Recipe, classes: tuple[str, ...]) -> tuple[Recipe, dict
         if name:
             sources[role] = zoo.load(name)
             recipe = _with_hash(recipe, role, sources[role].card)
-    if "teacher" in sources and sources["teacher"].classes != classes:
-        raise ValueError(f"the teacher {recipe.teacher} tells other classes apart than those of the dataset.")
     return recipe, sources
 
 
@@ -158,7 +157,13 @@ def _initial_network(
     options: dict[str, Any],
     sources: dict[str, Model],
 ) -> nn.Module:
-    """The untrained network, or one with the initial weights; its classifier is new if the classes are others."""
+    """The untrained network, or one with the initial weights; its classifier is new if the classes are others.
+
+    Raises `ValueError` when the teacher knows other classes, or the initial weights don't fit.
+    """
+    if "teacher" in sources and sources["teacher"].classes != classes:
+        name = sources["teacher"].name
+        raise ValueError(f"the teacher {name} tells other classes apart than those of the dataset.")
     network = transfer.build_seeded(architecture, len(classes), seed, options)
     if "initial" not in sources:
         return network
