@@ -16,7 +16,16 @@ from models import registry, zoo
 from models.cards import Card, trial_note
 from models.registry import Model
 from tests.conftest import TinyModel
-from xai import figure_networks, figures, latency, network_curves, network_shape, network_table, tables
+from xai import (
+    figure_networks,
+    figures,
+    latency,
+    metrics,
+    network_curves,
+    network_shape,
+    network_table,
+    tables,
+)
 from xai.cli import main
 from xai.network_curves import CurveError
 from xai.predictions import Predictions, PredictionsError, facts_of, write
@@ -88,6 +97,12 @@ def test_predictions_of_other_weights_are_not_used(local: Path) -> None:
     assert network_table.predictions_of(card("nobody")) is None
 
 
+def test_predictions_of_another_number_of_classes_are_not_used(local: Path) -> None:
+    made = record(local, card(), answers(90, 100))
+    with pytest.raises(PredictionsError, match="are of 2 classes, but one tells 3 apart"):
+        network_table.predictions_of(replace(made, classes=("a", "b", "c")))
+
+
 def test_where_the_weights_are(local: Path) -> None:
     record(local, card())
     words = {row.name: row.weights for row in network_table.networks()}
@@ -129,7 +144,7 @@ def test_an_unknown_architecture_is_still_listed() -> None:
 
 def test_accuracy_by_class() -> None:
     """Of 0, 1, 0, 1 the first three are right."""
-    rows = network_table.class_accuracies(answers(3, 4), (*CLASSES, "never"))
+    rows = metrics.class_accuracies(answers(3, 4), (*CLASSES, "never"))
     assert [(row.name, row.right, row.total) for row in rows] == [("cat", 2, 2), ("dog", 1, 2)]
     assert (rows[1].low, rows[1].high) == pytest.approx(proportion_confint(1, 2, method="wilson"))
 
@@ -233,7 +248,7 @@ def test_the_figure_of_curves_has_both_splits_in_percent() -> None:
 
 
 def test_the_figure_of_classes_names_each_once_the_best_first() -> None:
-    figure = figure_networks.class_figure(network_table.class_accuracies(answers(3, 4), CLASSES))
+    figure = figure_networks.class_figure(metrics.class_accuracies(answers(3, 4), CLASSES))
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["cat (2)", "dog (2)"]
     assert "75.00 %" in figure.axes[0].get_title()
 

@@ -13,9 +13,9 @@ from matplotlib.ticker import MaxNLocator
 
 from xai.figure_parts import CLEAN_COLOUR, DEGRADED_COLOUR, WIDTHS, Sheet, bare, short, wrapped
 from xai.figures import drawing
+from xai.metrics import Share
 from xai.network_curves import Curve
 from xai.network_shape import Stage
-from xai.network_table import ClassAccuracy
 
 SEED_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 """Okabe and Ito's colours, which those who are colour-blind can tell apart."""
@@ -61,12 +61,12 @@ def _finish(axes: Axes, words: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def class_figure(rows: Sequence[ClassAccuracy]) -> Figure:
+def class_figure(rows: Sequence[Share]) -> Figure:
     """Accuracy of each class as a dot with its 95 % Wilson interval, the best first; dashed, that of all images.
 
     Behind each name stands the number of its test images.
     """
-    ordered = sorted(rows, key=lambda row: -row.accuracy)
+    ordered = sorted(rows, key=lambda row: -row.share)
     height = 0.16 * max(len(rows), 3)
     overall = 100 * sum(row.right for row in rows) / sum(row.total for row in rows)
     with drawing():
@@ -74,7 +74,7 @@ def class_figure(rows: Sequence[ClassAccuracy]) -> Figure:
         axes = sheet.axes(1.2, 0.25, 2.75, height)
         for place, row in enumerate(ordered):
             axes.plot([100 * row.low, 100 * row.high], [place, place], "-", color=CLEAN_COLOUR, linewidth=1.2)
-            axes.plot([100 * row.accuracy], [place], "o", color=CLEAN_COLOUR, markersize=3.5)
+            axes.plot([100 * row.share], [place], "o", color=CLEAN_COLOUR, markersize=3.5)
         axes.axvline(overall, linestyle="--", linewidth=0.8, color="#555555")
         axes.set_title(f"all test images: {overall:.2f} %", fontsize=6)
         axes.set_yticks(range(len(rows)), [f"{short(row.name, 20)} ({row.total})" for row in ordered])

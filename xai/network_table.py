@@ -76,22 +76,6 @@ class Untrained:
     macs: int
 
 
-@dataclass(frozen=True)
-class ClassAccuracy:
-    """How many of the test images of one class are told right, with Wilson's 95 % interval of the share."""
-
-    name: str
-    right: int
-    total: int
-    low: float
-    high: float
-
-    @property
-    def accuracy(self) -> float:
-        """Share of right answers, in [0, 1]."""
-        return self.right / self.total
-
-
 def networks(cards: Mapping[str, Card] | None = None) -> list[Network]:
     """One row for each network of `cards` (default: all that `zoo.records()` knows), in their order."""
     return [network(card) for card in (zoo.records() if cards is None else cards).values()]
@@ -187,6 +171,11 @@ def predictions_of(card: Card) -> Predictions | None:
         raise PredictionsError(
             f"the predictions in {path.name} are those of other weights than {card.name}'s."
         )
+    if found.probabilities.shape[1] != len(card.classes):
+        raise PredictionsError(
+            f"the predictions in {path.name} are of {found.probabilities.shape[1]:,} classes, "
+            f"but {card.name} tells {len(card.classes):,} apart."
+        )
     return found
 
 
@@ -195,17 +184,6 @@ def readable_predictions(card: Card) -> Predictions | None:
     with contextlib.suppress(PredictionsError):
         return predictions_of(card)
     return None
-
-
-def class_accuracies(predictions: Predictions, classes: Sequence[str]) -> list[ClassAccuracy]:
-    """Accuracy of each class that has test images, in the order of the classes."""
-    rows = []
-    for index, name in enumerate(classes):
-        right = predictions.correct[predictions.labels == index]
-        if len(right):
-            hits = int(right.sum())
-            rows.append(ClassAccuracy(name, hits, len(right), *wilson(hits, len(right))))
-    return rows
 
 
 def by_training(rows: Iterable[Network]) -> list[Network]:

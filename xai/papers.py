@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from models.cards import Card, recipe_name, trial_limit
-from xai import tables
+from xai import metrics, tables
 from xai.network_table import counted, readable_predictions
 from xai.predictions import Predictions
 from xai.statistics import wilson
@@ -312,29 +312,20 @@ def _accuracy(claim: Claim, card: Card, _read: Read) -> float | None:
 
 
 def _auc(_claim: Claim, card: Card, read: Read) -> float | None:
-    """Area under the ROC curve of each class against all others, averaged over the classes."""
-    from sklearn.metrics import roc_auc_score
-
     found = read(card.name)
-    if found is None or len(set(found.labels.tolist())) < found.probabilities.shape[1]:
-        return None
-    scores = found.probabilities.astype("float32").T
-    return 100 * statistics.fmean(roc_auc_score(found.labels == k, score) for k, score in enumerate(scores))
+    area = None if found is None else metrics.macro_auc(found)
+    return None if area is None else 100 * area
 
 
 def _f1(_claim: Claim, card: Card, read: Read) -> float | None:
-    from sklearn.metrics import f1_score
-
     found = read(card.name)
-    return None if found is None else 100 * float(f1_score(found.labels, found.predicted, average="macro"))
+    return None if found is None else 100 * metrics.macro_scores(found).f1
 
 
 def _class_accuracy(claim: Claim, card: Card, read: Read) -> float | None:
     found = read(card.name)
-    if found is None or claim.condition not in card.classes:
-        return None
-    right = found.correct[found.labels == card.classes.index(claim.condition)]
-    return 100 * float(right.mean()) if len(right) else None
+    rows = [] if found is None else metrics.class_accuracies(found, card.classes)
+    return next((100 * row.share for row in rows if row.name == claim.condition), None)
 
 
 def _size_change(_claim: Claim, card: Card, _read: Read) -> float | None:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from models import zoo
 from models.cards import Card, training_command
-from xai import figure_networks, latency, network_curves, network_shape, network_table, tables
+from xai import figure_networks, latency, metrics, network_curves, network_shape, network_table, tables
 from xai.latency import Latency
 from xai.network_curves import Curve
 from xai.ui import cards_view, explaining, network_data, showing, widgets
@@ -78,7 +78,7 @@ def _classes(card: Card) -> None:
     if found is None:
         st.caption("No answers on the test images are stored with this network.")
         return
-    rows = network_table.class_accuracies(found, card.classes)
+    rows = metrics.class_accuracies(found, card.classes)
     make = partial(figure_networks.class_figure, rows)
     words = ", ".join(f"{row.name} {row.right} of {row.total}" for row in rows)
     network_data.show(
