@@ -86,8 +86,9 @@ def _text(rows: list[Network], seeds: bool) -> list[str]:
     lines = tables.as_text(network_table.table(rows, seeds=seeds)) or ["No network has been trained here."]
     missing = sum(network_table.NOT_KEPT in row.weights for row in rows)
     if missing:
+        rows = "row" if missing == 1 else "rows"
         lines.append(
-            f"Of {missing} row{'s' if missing > 1 else ''} the weights don't come with the project: they can be looked at, not used."
+            f"Of {missing} {rows} the weights don't come with the project: they can be looked at, not used."
         )
     return [*lines, f"On request, with internet: {', '.join(zoo.IMAGENET)}"]
 

@@ -114,8 +114,9 @@ def _said(lines: Sequence[Network], grouped: bool) -> None:
     )
     missing = sum(NOT_KEPT in row.weights for row in lines)
     if missing:
+        rows = "row" if missing == 1 else "rows"
         words.append(
-            f"Of {missing} row{'s' if missing > 1 else ''} the weights don't come with the project: their figures can be looked at."
+            f"Of {missing} {rows} the weights don't come with the project: their figures can be looked at."
         )
     st.caption(" ".join(words))
     _on_request()
