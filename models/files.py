@@ -10,7 +10,19 @@ from pathlib import Path
 
 
 def write_by_rename(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file in the same folder, then rename it to `path`."""
+    """Let `write` fill a temporary file in the same folder, then rename it to `path`.
+
+    Raises `OSError` that names `path`, not the temporary file.
+    """
+    try:
+        _write_by_rename(path, write)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _write_by_rename(path: Path, write: Callable[[Path], None]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)

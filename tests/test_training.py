@@ -359,6 +359,14 @@ def test_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("state.pt", b"whole")]
 
 
+def test_a_failed_write_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "folder", tmp_path / "folder" / ("x" * 300)):
+        with pytest.raises(OSError) as caught:
+            files.write_text(path, "text")
+        assert caught.value.filename == str(path), "and not a temporary one"
+
+
 @pytest.mark.parametrize("file", [training.STATE_FILE, training.CURVE_FILE])
 def test_state_and_curve_are_replaced_whole(
     file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

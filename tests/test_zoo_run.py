@@ -450,6 +450,8 @@ def test_the_list_shows_where_every_job_stands(tmp_path: Path, capsys: pytest.Ca
         ("--out {out} --parallel 0", "'0'"),
         ("--out {out} --epochs 0", "epochs is 0"),
         ("--out {out} --limit 0", "--limit is 0"),
+        ("--out {out} --minutes -1", "--minutes is -1; allowed are numbers above 0."),
+        ("--out {out} --minutes nan", "--minutes is nan; allowed are numbers above 0."),
         ("--collect {out}", "--into is missing"),
         ("--collect {out} --into {out}", "holds no folders"),
     ],

@@ -11,6 +11,7 @@ from xai.commands.common import percent, progress_bar
 
 if TYPE_CHECKING:
     from xai.network_table import Network
+    from xai.tables import Rows
 
 _CARD = (
     "name",
@@ -86,42 +87,52 @@ def _text(rows: list[Network], seeds: bool) -> list[str]:
     lines = tables.as_text(network_table.table(rows, seeds=seeds)) or ["No network has been trained here."]
     missing = sum(network_table.NOT_KEPT in row.weights for row in rows)
     if missing:
-        rows = "row" if missing == 1 else "rows"
+        counted = "row" if missing == 1 else "rows"
         lines.append(
-            f"Of {missing} {rows} the weights don't come with the project: they can be looked at, not used."
+            f"Of {missing} {counted} the weights don't come with the project: they can be looked at, not used."
         )
     return [*lines, f"On request, with internet: {', '.join(zoo.IMAGENET)}"]
 
 
-def _untrained() -> list[str]:
-    from xai import network_table, tables
+def _untrained(arguments: argparse.Namespace) -> list[str]:
+    from xai import network_table
 
-    found = tables.as_text(network_table.untrained_table(network_table.untrained()))
-    return found or ["Of every architecture there is a trained network."]
+    found = network_table.untrained_table(network_table.untrained())
+    if not found and not arguments.json:
+        return ["Of every architecture there is a trained network."]
+    return _written(found, arguments)
 
 
-def _latency(names: list[str]) -> list[str]:
+def _latency(arguments: argparse.Namespace) -> list[str]:
     """Times of each network, with a progress bar."""
     from models import zoo
-    from xai import latency, tables
+    from xai import latency
 
-    with progress_bar(len(names), "measuring") as bar:
+    with progress_bar(len(arguments.latency), "measuring") as bar:
         rows = []
-        for name in names:
+        for name in arguments.latency:
             rows += latency.measure(zoo.load(name))
             bar.update()
-    return tables.as_text(latency.table(rows))
+    return _written(latency.table(rows), arguments)
+
+
+def _written(cells: Rows, arguments: argparse.Namespace) -> list[str]:
+    """A table in the form that is asked for."""
+    from xai import tables
+
+    if arguments.json:
+        return [json.dumps(list(cells), indent=2)]
+    return tables.as_markdown(cells) if arguments.markdown else tables.as_text(cells)
 
 
 def run_models(arguments: argparse.Namespace) -> int:
     """List the networks."""
     from xai import network_table
 
-    if arguments.latency:
-        print("\n".join(_latency(arguments.latency)))
-        return 0
-    if arguments.untrained:
-        print("\n".join(_untrained()))
+    if arguments.seeds and (arguments.latency or arguments.untrained):
+        raise ValueError("--seeds is for the list of trained networks; leave it out.")
+    if arguments.latency or arguments.untrained:
+        print("\n".join((_latency if arguments.latency else _untrained)(arguments)))
         return 0
     rows = network_table.networks()
     rows = network_table.by_training(rows) if arguments.seeds else rows

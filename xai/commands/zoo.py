@@ -28,6 +28,8 @@ def run_zoo(arguments: argparse.Namespace) -> int:
     from xai.zoo_state import Settings
 
     minutes = arguments.minutes
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise ValueError(f"--minutes is {minutes:g}; allowed are numbers above 0.")
     settings = Settings(
         arguments.out,
         arguments.device,
