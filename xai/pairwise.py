@@ -65,8 +65,8 @@ class AgainstSeeds:
     `difference` is the mean accuracy of A's seeds less that of B's, `between` every seed of A less every one of B,
     `within_a` and `within_b` the absolute differences of every two seeds of one architecture, all in [-1, 1].
     `largest_within` and `exceeds` (whether the difference is larger than it) are None where neither has two seeds.
-    `p_value` is that of shuffling the seeds between the two, `least_p` the smallest that so few seeds can give.
-    `sentence` says it in words.
+    `p_value` is that of shuffling the seeds between the two, `least_p` the smallest that so few seeds can give, both
+    None where a side has one seed only. `sentence` says it in words.
     """
 
     difference: float
@@ -75,8 +75,8 @@ class AgainstSeeds:
     within_b: tuple[float, ...]
     largest_within: float | None
     exceeds: bool | None
-    p_value: float
-    least_p: float
+    p_value: float | None
+    least_p: float | None
     sentence: str = ""
 
 
@@ -241,20 +241,24 @@ def against_seeds(
         within_b=within_b,
         largest_within=largest,
         exceeds=None if largest is None else abs(difference) > largest,
-        p_value=_permutation(ours, theirs),
-        least_p=2 / min(comb(len(a) + len(b), len(a)), RESAMPLES + 1),
+        p_value=None,
+        least_p=None,
     )
+    if min(len(a), len(b)) > 1:
+        p_value, least = _permutation(ours, theirs)
+        found = replace(found, p_value=p_value, least_p=least)
     return replace(found, sentence=_in_words(found, names, (len(a), len(b))))
 
 
-def _permutation(ours: list[float], theirs: list[float]) -> float:
+def _permutation(ours: list[float], theirs: list[float]) -> tuple[float, float]:
+    """p of the difference of means, and the least that so many values can give."""
     from scipy.stats import permutation_test
 
     def difference(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
         return x.mean(axis=axis) - y.mean(axis=axis)
 
     found = permutation_test((ours, theirs), difference, vectorized=True, n_resamples=RESAMPLES, rng=0)
-    return float(found.pvalue)
+    return float(found.pvalue), 2 / min(comb(len(ours) + len(theirs), len(ours)), RESAMPLES + 1)
 
 
 def _in_words(found: AgainstSeeds, names: tuple[str, str], seeds: tuple[int, int]) -> str:
@@ -265,9 +269,14 @@ def _in_words(found: AgainstSeeds, names: tuple[str, str], seeds: tuple[int, int
     )
     if found.largest_within is None:
         return start + "and with one seed each nothing says how much two seeds of one architecture differ."
-    pairs, at_most = len(found.within_a) + len(found.within_b), 100 * found.largest_within
-    return start + (
+    pairs = len(found.within_a) + len(found.within_b)
+    null = (
         f"{'more' if found.exceeds else 'no more'} than two seeds of one architecture do, "
-        f"{at_most:.2f} at most in {pairs} pair{'s' if pairs > 1 else ''}; "
-        f"shuffling the seeds gives p = {found.p_value:.2g}, and can't give less than {found.least_p:.2g} with so many."
+        f"{100 * found.largest_within:.2f} at most in {pairs} pair{'s' if pairs > 1 else ''}"
+    )
+    if found.p_value is None:
+        return f"{start}{null}."
+    return (
+        f"{start}{null}; shuffling the seeds gives p = {found.p_value:.2g}, "
+        f"and can't give less than {found.least_p:.2g} with so many."
     )

@@ -9,6 +9,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -40,7 +41,8 @@ DEATH = 0.5
 """A class dies where less than this share of its clean accuracy is left."""
 _DIGITS = 9
 
-Errors = Mapping[str, Mapping[float, float]]
+Severity = TypeVar("Severity", bound=float)
+Errors = Mapping[str, Mapping[Severity, float]]
 """Share of wrong answers by corruption and severity."""
 
 
@@ -115,7 +117,7 @@ def _scaled(severities: Sequence[float], count: int) -> np.ndarray:
     return steps / steps[-1]
 
 
-def severity_curve(clean: Graded, degraded: Mapping[float, Graded], seed: int = 0) -> SeverityCurve:
+def severity_curve(clean: Graded, degraded: Mapping[Severity, Graded], seed: int = 0) -> SeverityCurve:
     """Accuracy on clean images and at each severity, with Wilson intervals, and the area under it.
 
     `degraded` maps a severity above 0 to the answers to the same images. The area's interval is a BCa bootstrap over
@@ -134,14 +136,16 @@ def severity_curve(clean: Graded, degraded: Mapping[float, Graded], seed: int = 
     )
 
 
-def _by_severity(clean: Graded, degraded: Mapping[float, Graded]) -> tuple[tuple[float, ...], list[Graded]]:
+def _by_severity(
+    clean: Graded, degraded: Mapping[Severity, Graded]
+) -> tuple[tuple[float, ...], list[Graded]]:
     """Severities from 0, and the answers at each in the order of the clean images."""
     rising = sorted(degraded)
     return (0.0, *rising), [clean, *(aligned(clean, degraded[severity]) for severity in rising)]
 
 
 def corruption_errors(
-    errors: Errors, reference: Errors, expected: Sequence[str] = CORRUPTIONS
+    errors: Errors[Severity], reference: Errors[Severity], expected: Sequence[str] = CORRUPTIONS
 ) -> CorruptionErrors:
     """CE_c = sum_s E(s, c) / sum_s E_ref(s, c) of each corruption, and their mean, mCE (Hendrycks & Dietterich 2019).
 
@@ -153,8 +157,8 @@ def corruption_errors(
 
 
 def relative_corruption_errors(
-    errors: Errors,
-    reference: Errors,
+    errors: Errors[Severity],
+    reference: Errors[Severity],
     clean_error: float,
     reference_clean_error: float,
     expected: Sequence[str] = CORRUPTIONS,
@@ -169,8 +173,8 @@ def relative_corruption_errors(
 
 
 def _relative(
-    errors: Errors,
-    reference: Errors,
+    errors: Errors[Severity],
+    reference: Errors[Severity],
     clean: float,
     reference_clean: float,
     expected: Sequence[str],
@@ -190,14 +194,14 @@ def _relative(
     return CorruptionErrors(scores, mean, tuple(expected), absent)
 
 
-def _lacking(ours: Mapping[float, float] | None, theirs: Mapping[float, float] | None) -> str:
+def _lacking(ours: Mapping[Severity, float] | None, theirs: Mapping[Severity, float] | None) -> str:
     """Why the errors at one corruption can't be compared; empty where they can."""
     if not ours or not theirs:
         return "not measured" if not ours else "not measured for the reference"
     return "" if ours.keys() == theirs.keys() else "measured at other severities than the reference"
 
 
-def _added(errors: Mapping[float, float], clean: float) -> float:
+def _added(errors: Mapping[Severity, float], clean: float) -> float:
     """Sum over the severities of the errors above the clean one, exactly 0 where rounding alone is left."""
     return round(math.fsum(errors[severity] - clean for severity in sorted(errors)), _DIGITS)
 
@@ -232,7 +236,9 @@ def war_style(clean: float, degraded: float, chance: float, alpha: float = WAR_A
     return degraded / clean * -math.expm1(-alpha * max(0.0, clean - chance) ** 2)
 
 
-def class_curves(clean: Graded, degraded: Mapping[float, Graded], names: Sequence[str]) -> list[ClassCurve]:
+def class_curves(
+    clean: Graded, degraded: Mapping[Severity, Graded], names: Sequence[str]
+) -> list[ClassCurve]:
     """Accuracy of each class that has images, clean and at each severity, in the order of the classes.
 
     Raises `ValueError` when the images differ between severities or a label has no name.
