@@ -334,3 +334,66 @@ def test_answers_to_other_images_are_not_compared(
     named = replace(rows, facts={"model": "one"})
     with pytest.raises(ValueError, match="the answers of one and two"):
         stored.aligned(named, replace(change(rows), facts={"model": "two"}))
+
+
+# The compact form
+
+
+def test_the_compact_form_keeps_confidence_and_the_right_class(tmp_path: Path) -> None:
+    shares = np.array([[0.75, 0.25], [0.5, 0.5], [0.125, 0.875], [1, 0]], np.float16)
+    rows = Predictions(
+        ("a", "b", "c", "d"), np.array([0, 1, 0, 1]), np.array([0, 0, 1, 0]), shares, {"model": "m"}
+    )
+    short = rows.compact()
+    assert short.confidence.tolist() == [0.75, 0.5, 0.875, 1]
+    assert short.label_probability.tolist() == [0.75, 0.5, 0.125, 0]
+    assert (short.accuracy, len(short), short.facts) == (0.25, 4, {"model": "m"})
+    assert short.correct.tolist() == rows.correct.tolist()
+    write(tmp_path / "short.parquet", short, rows.facts)
+    write(tmp_path / "full.parquet", rows, rows.facts)
+    for name in ("short", "full"):
+        back = stored.read_answers(tmp_path / f"{name}.parquet")
+        assert (back.ids, back.facts) == (rows.ids, {"model": "m"})
+        for column in ("labels", "predicted", "confidence", "label_probability"):
+            assert np.array_equal(getattr(back, column), getattr(short, column))
+            assert getattr(back, column).dtype == getattr(short, column).dtype
+        assert stored.read_facts(tmp_path / f"{name}.parquet") == {"model": "m"}
+
+
+def test_the_compact_form_is_small(tmp_path: Path) -> None:
+    """Random confidences can't be packed: two bytes, and two more where the answer is wrong (two of three)."""
+    write(tmp_path / "rows.parquet", made(10_000).compact(), {})
+    assert (tmp_path / "rows.parquet").stat().st_size < 5.5 * 10_000
+
+
+COMPACT_CHANGES: dict[str, tuple[str, Any, str]] = {
+    "a wrong answer without its probability": (
+        "label_probability",
+        pa.nulls(40, pa.float16()),
+        "has a probability that is not a number in [0, 1].",
+    ),
+    "the right class above the predicted one": (
+        "label_probability",
+        pa.array(np.ones(40, np.float16)),
+        "has a predicted class that is not the most probable one.",
+    ),
+    "no confidence": ("confidence", pa.nulls(40, pa.float16()), "has rows with missing values."),
+    "more than sure": (
+        "confidence",
+        pa.array(np.full(40, 2, np.float16)),
+        "has a probability that is not a number in [0, 1].",
+    ),
+    "words": ("confidence", pa.array(["x"] * 40), "has no sound column 'confidence'"),
+}
+
+
+@pytest.mark.parametrize("name", COMPACT_CHANGES)
+def test_unsound_compact_tables_are_refused(name: str, tmp_path: Path) -> None:
+    column, values, message = COMPACT_CHANGES[name]
+    table = stored._table(made().compact())
+    pq.write_table(
+        table.set_column(table.schema.names.index(column), column, values), tmp_path / "rows.parquet"
+    )
+    with pytest.raises(PredictionsError) as caught:
+        stored.read_answers(tmp_path / "rows.parquet")
+    assert str(caught.value).startswith(f"rows.parquet {message}")

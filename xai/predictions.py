@@ -5,8 +5,9 @@ list of float16, about 3 significant digits). The file's own metadata says which
 are. Everything that is said of accuracy, confusion or calibration later is derived from such rows.
 
 The compact form has, in place of `p`, only what most of that needs: `confidence`, the probability of the predicted
-class, and `label_probability`, that of the right one, both float16. `read` and `write` are for `Predictions`, with
-all probabilities; `read_answers` reads either form as `Answers`, and `write` writes those too.
+class, and `label_probability`, that of the right one, both float16; the latter is null where the answer is right, as
+it is the confidence there. `read` and `write` are for `Predictions`, with all probabilities; `read_answers` reads
+either form as `Answers`, and `write` writes those too.
 """
 
 from __future__ import annotations
@@ -239,8 +240,9 @@ def _table(predictions: Predictions | Answers) -> Any:
         pa.array(predictions.predicted, number),
     ]
     if isinstance(predictions, Answers):
-        shares = (predictions.confidence, predictions.label_probability)
-        columns += [pa.array(np.ascontiguousarray(share, np.float16)) for share in shares]
+        confidence, right = predictions.confidence, predictions.label_probability
+        columns.append(pa.array(np.ascontiguousarray(confidence, np.float16)))
+        columns.append(pa.array(np.ascontiguousarray(right, np.float16), mask=predictions.correct))
         return pa.table(columns, names=list(COMPACT_COLUMNS))
     flat = pa.array(np.ascontiguousarray(predictions.probabilities, np.float16).ravel())
     columns.append(pa.FixedSizeListArray.from_arrays(flat, predictions.probabilities.shape[1]))
@@ -289,10 +291,13 @@ def _read_answers(path: Path) -> Answers:
     if not compact:
         return _read(path).compact()
     table, facts = _table_of(path, COMPACT_COLUMNS)
+    ids, labels, predicted = _graded(table, path.name)
     confidence, right = (
         table[name].to_numpy().astype(np.float16, copy=False) for name in COMPACT_COLUMNS[3:]
     )
-    answers = Answers(*_graded(table, path.name), confidence, right, facts)
+    answers = Answers(
+        ids, labels, predicted, confidence, np.where(labels == predicted, confidence, right), facts
+    )
     _check(answers, path.name)
     return answers
 
@@ -315,7 +320,7 @@ def _table_of(path: Path, columns: Sequence[str]) -> tuple[Any, dict[str, str]]:
     with _opened(path) as stream:
         _check_schema(stream, path.name, columns)
         table = stream.read(columns=list(columns))
-    if any(column.null_count for column in table.columns):
+    if any(table[column].null_count for column in columns if column != "label_probability"):
         raise PredictionsError(f"{path.name} has rows with missing values.")
     return table, _facts(stream.schema_arrow.metadata, path.name)
 
