@@ -4,11 +4,15 @@ import streamlit as st
 
 from xai.ui import loading
 
-# Less than Streamlit's own empty space above a page, so that the figure and its slider are seen together.
-ROOM_AT_THE_TOP = "<style>[data-testid='stMainBlockContainer'] {padding-top: 2.5rem}</style>"
+# Less than Streamlit's own empty space above a page, so that the figure and its slider are seen together, and less
+# beside it in a narrow window, where the figure needs every pixel.
+ROOM = """<style>
+[data-testid='stMainBlockContainer'] {padding-top: 2.5rem}
+@media (max-width: 1200px) {[data-testid='stMainBlockContainer'] {padding-left: 2rem; padding-right: 2rem}}
+</style>"""
 
 st.set_page_config("XAI workbench", ":material/visibility:", layout="wide", initial_sidebar_state=340)
-st.html(ROOM_AT_THE_TOP)
+st.html(ROOM)
 loading.warm_up()
 st.navigation(
     [

@@ -247,6 +247,16 @@ def test_the_figure_of_curves_has_both_splits_in_percent() -> None:
     assert b"A note." in figures.render(figure, "svg")
 
 
+def test_one_epoch_is_seen_as_dots_at_a_whole_number() -> None:
+    figure = figure_networks.curves_figure([("", CURVE[:1])])
+    for axes in figure.axes:
+        assert [line.get_marker() for line in axes.lines] == ["o", "o"]
+        assert axes.get_xlim() == (0.5, 1.5)
+        assert axes.get_xticks().tolist() == [1]
+    longer = figure_networks.curves_figure([("", CURVE)])
+    assert {line.get_marker() for axes in longer.axes for line in axes.lines} == {""}
+
+
 def test_the_figure_of_classes_names_each_once_the_best_first() -> None:
     figure = figure_networks.class_figure(metrics.class_accuracies(answers(3, 4), CLASSES))
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["cat (2)", "dog (2)"]

@@ -45,11 +45,12 @@ def curves_figure(curves: Sequence[tuple[str, Curve]], notes: Sequence[str] = ()
 def _lines(axes: Axes, name: str, rows: Curve, what: str, unit: float, index: int, *, many: bool) -> None:
     """Both lines of one training; epochs count from 1."""
     epochs = range(1, len(rows) + 1)
-    colour, mark = SEED_COLOURS[index % len(SEED_COLOURS)], _MARKS[index % len(_MARKS)] if many else ""
+    colour, mark = SEED_COLOURS[index % len(SEED_COLOURS)], _MARKS[index % len(_MARKS)]
+    mark = mark if many or len(rows) == 1 else ""  # a line through one epoch has no length
     for split, words, dash in (("validation", "validation", "-"), ("train", "training", "--")):
         colour = DEGRADED_COLOUR if split == "train" and not many else colour
         label = f"{name}, {words}" if many else words
-        values = [unit * row[f"{split}_{what}"] for row in rows]
+        values = [round(unit * row[f"{split}_{what}"], 6) for row in rows]
         axes.plot(epochs, values, dash, color=colour, label=label, linewidth=1.2, marker=mark, markersize=2.5)
 
 
@@ -57,6 +58,10 @@ def _finish(axes: Axes, words: str) -> None:
     axes.set_xlabel("epoch", fontsize=6.5)
     axes.set_ylabel(words, fontsize=6.5)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    if axes.dataLim.width == 0:
+        axes.set_xticks([1])
+        axes.set_xlim(0.5, 1.5)
+    axes.ticklabel_format(axis="y", useOffset=False)
     axes.grid(axis="y", linewidth=0.3, color="#cccccc")
     axes.spines[["top", "right"]].set_visible(False)
 

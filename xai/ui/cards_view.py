@@ -49,7 +49,7 @@ def facts(row: Network, card: Card) -> Row:
         "before rounding to int8": _percent(card.accuracy_before_quantization.get("test")),
         "parameters": f"{row.parameters:,}",
         "multiply-adds": f"{row.macs / 1e6:,.1f} M",
-        "trained on": f"{row.device}, {row.seconds / 60:,.0f} min",
+        "trained on": f"{row.device}, {_duration(row.seconds)}",
         "weights": f"{row.weights}, {card.storage}, {row.megabytes:.2f} MB",
         "sha256": f"{card.sha256[:16]}…",
         "note": card.note,
@@ -62,6 +62,10 @@ def _test(row: Network) -> str:
         return _percent(row.test)
     low, high = row.interval
     return f"{_percent(row.test)} (95 %: {100 * low:.2f} to {100 * high:.2f}; {row.images:,} images)"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:,.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
 def _percent(share: float | None) -> str:

@@ -14,6 +14,8 @@ from xai.network_curves import Curve
 from xai.ui import cards_view, explaining, network_data, showing, widgets
 
 LATENCIES = "latencies"
+SIDE = 425
+"""Width, in px, of the card and of the figure beside it; both fit beside each other in a window of 1400 px."""
 READING = (
     "Height × width × channels. A box is as high as the logarithm of the grid and as wide as that of the channels; "
     "hatched is the layer that heatmaps tap by default. Branches are drawn one after another."
@@ -29,11 +31,11 @@ def draw(name: str) -> None:
             "Its weights don't come with the project, so it can be looked at but not used. "
             f"This trains it: `{training_command(card)}`"
         )
-    left, right = st.columns([1, 1], gap="medium")
-    with left:
-        cards_view.draw(card)
-    with right, showing.one_sentence():
-        _classes(card)
+    with st.container(horizontal=True, gap="medium"):  # one below the other where the window is narrow
+        with st.container(width=SIDE):
+            cards_view.draw(card)
+        with st.container(width=SIDE), showing.one_sentence():
+            _classes(card)
     for part in (_stages, _curves):
         with showing.one_sentence():
             part(card)

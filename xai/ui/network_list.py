@@ -38,7 +38,7 @@ def choose() -> str | None:
 
 def _filtered(found: Sequence[Network]) -> tuple[list[Network], bool]:
     """The rows that the filters let through, and whether seeds are taken together."""
-    left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
+    left, middle, right = st.columns(3, vertical_alignment="bottom")
     with left:
         datasets = _filter("Dataset", "datasets", [row.dataset for row in found])
     with middle:
