@@ -1,4 +1,4 @@
-"""How long explanations take, beside a bare forward pass, grad-cam and captum in the same run.
+"""How long explanations and sweeps take, beside bare forward passes, grad-cam, captum and a plain loop in the same run.
 
 `python -m xai.benchmark [--quick] [--threads N] [--clock wall|cpu] [--only WORD]` prints a table of ratios.
 Contestants of a row take turns, round after round; a ratio is the median over the rounds of the quotient
@@ -14,9 +14,11 @@ import argparse
 import copy
 import gc
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +27,8 @@ from torch import Tensor, nn
 from models import registry, zoo
 from models.cards import Card
 from models.registry import Model
-from xai import attribution, cam
+from xai import attribution, cam, evaluation, evaluation_grid
+from xai.training import load_split
 
 Work = Callable[[], object]
 _PEERS = (
@@ -233,11 +236,67 @@ def forward_rows(quick: bool) -> Iterator[Row]:
         )
 
 
+def sweep_rows(quick: bool) -> Iterator[Row]:
+    """A sweep's forward passes against the loop people write, and whole sweeps against their bare forward passes."""
+    cases = [("alexnet", "fp32", 1.2), ("resnet18", "fp32", 1.2), ("resnet50", "fp32", 1.6)]
+    cases += [("resnet18", "bf16", 2.2), ("resnet50", "bf16", 3.4)]
+    for name, precision, factor in cases:
+        case = subject(name, 32, 512)
+        what = f"sweep's {precision} forward, {case.label} / DataLoader, batch 64"
+        yield Row(what, _sweep_forward(case, precision), _people_forward(case), 1 / factor, 3 if quick else 9)
+    scenes = 64 if quick else 500
+    pair = ("alexnet-cue10-s0", "resnet18-cue10-s0")
+    for names in ((pair[0],), pair):
+        ours, bare = _whole_sweep(names, scenes)
+        yield Row(f"sweep of the paper grid, {' + '.join(names)} / bare forward", ours, bare, 1.10, 3)
+
+
+def _sweep_forward(case: Subject, precision: str) -> Work:
+    size = evaluation.forward_batch_size(case.images, case.images.device)
+    return lambda: [evaluation.shares(case.model, part, precision) for part in case.images.split(size)]
+
+
+def _people_forward(case: Subject) -> Work:
+    from torch.utils.data import DataLoader, TensorDataset
+
+    loader = DataLoader(TensorDataset(case.images, case.targets), batch_size=64)
+
+    def work() -> None:
+        with torch.no_grad():
+            for images, _labels in loader:
+                case.plain(images).softmax(dim=1).argmax(dim=1)
+
+    return work
+
+
+def _whole_sweep(names: Sequence[str], scenes: int) -> tuple[Work, Work]:
+    """A sweep of the paper grid over cue10 into an empty folder, and the same forward passes on clean scenes."""
+    models = {name: zoo.load(name) for name in names}
+    cells = evaluation_grid.grid(
+        ["cue10"], [model.card for model in models.values()], ["paper"], limit=scenes
+    )
+    images = load_split("cue10", "test", scenes, None).float_images()
+    batches = images.split(evaluation.forward_batch_size(images, images.device))
+
+    def ours() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            done = evaluation.sweep(cells, Path(folder), load=lambda name, _device: models[name])
+        assert len(done.computed) == len(cells)
+
+    def bare() -> None:
+        for cell in cells:
+            for batch in batches:
+                evaluation.shares(models[cell.model], batch, cell.precision)
+
+    return ours, bare
+
+
 def rows(quick: bool) -> Iterator[Row]:
     """All comparisons; the quick ones leave out 224 px and ResNet-50 but for one."""
     yield from gradcam_rows(quick)
     yield from family_rows(quick)
     yield from forward_rows(quick)
+    yield from sweep_rows(quick)
 
 
 def describe(row: Row, ours: float, peer: float, ratio: float) -> str:
