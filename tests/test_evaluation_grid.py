@@ -6,7 +6,8 @@ from dataclasses import fields, replace
 
 import pytest
 
-from data.degradations import DEGRADATIONS
+from data import cue10
+from data.degradations import DEGRADATIONS, degrade
 from models.cards import Card
 from xai.evaluation_grid import CLEAN, SETS, Cell, clean, conditions, degraded, grid
 
@@ -72,6 +73,38 @@ def test_another_version_of_a_degradation_is_another_cell(monkeypatch: pytest.Mo
     monkeypatch.setitem(DEGRADATIONS, "fog", replace(DEGRADATIONS["fog"], version=2))
     after = grid(["cifar10"], [card("a")], ["fog", "snow"], severities=[1])
     assert [a.key == b.key for a, b in zip(cells, after, strict=True)] == [True, False, True]
+
+
+PIXELS = {
+    "gaussian_blur": (1, 0.032361),
+    "defocus_blur": (1, 0.026180),
+    "glass_blur": (1, 0.051098),
+    "motion_blur": (1, 0.052597),
+    "zoom_blur": (1, 0.063911),
+    "gaussian_noise": (1, 0.061615),
+    "shot_noise": (1, 0.052127),
+    "impulse_noise": (1, 0.015817),
+    "speckle_noise": (1, 0.044095),
+    "snow": (1, 0.102179),
+    "fog": (1, 0.113454),
+    "brightness": (1, 0.100296),
+    "contrast": (1, 0.097905),
+    "saturate": (1, 0.068199),
+    "elastic_transform": (1, 0.083225),
+    "pixelate": (1, 0.018954),
+    "jpeg_compression": (1, 0.046566),
+}
+"""Of every degradation its version, and the mean change of two scenes' values at severity 3 of `cifar-c`."""
+
+
+@pytest.mark.parametrize("name", DEGRADATIONS)
+def test_a_degradation_that_changes_its_pixels_needs_a_new_version(name: str) -> None:
+    """Where this fails on purpose, raise `version` in the degradation's `register`, and note the new change here."""
+    images = cue10.draw("test", 0, 2)[0].float() / 255
+    changed = degrade(images, name, 3, scale="cifar-c", image_ids=("a", "b"), seed=0)
+    version, change = PIXELS[name]
+    assert DEGRADATIONS[name].version == version
+    assert float((changed - images).abs().mean()) == pytest.approx(change, abs=2e-5)
 
 
 def test_names_are_safe_and_stay() -> None:

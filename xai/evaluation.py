@@ -257,7 +257,8 @@ def shares(model: Model, pixels: Tensor, precision: str) -> Shares:
     """
     pixels = pixels.contiguous(memory_format=torch.channels_last)
     reduced = torch.autocast(pixels.device.type, torch.bfloat16, enabled=precision == "bf16")
-    exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    on_gpu = pixels.device.type == "cuda"
+    exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False) if on_gpu else contextlib.nullcontext()
     with model.lock, exact, reduced:
         scores = folded(model).network(pixels).float()
     probabilities = scores.softmax(dim=1).cpu().numpy().astype(np.float16)
