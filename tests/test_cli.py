@@ -167,6 +167,7 @@ def test_the_readme_names_every_command() -> None:
         "svm",
         "crossvalidate",
         "zoo",
+        "evaluate",
         "data",
     }
 
@@ -183,7 +184,7 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
         if line.startswith(("train", "svm", "crossvalidate", "data unpack")):
             continue
         words = [
-            f"{tmp_path}/{word}" if word.split("/")[0] in ("exports", "again") else word
+            f"{tmp_path}/{word}" if word.split("/")[0] in ("exports", "again", "results") else word
             for word in line.split()
         ]
         done = run(*words)
