@@ -10,15 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.text import Text
 from PIL import Image
 from pypdf import PdfReader
 
 from models import zoo
 from models.registry import Model
-from xai import export, figures
+from xai import export, figure_parts, figures
 from xai.comparison import Comparison, Request, compare, picture_from_image, picture_from_scene
 from xai.export import ManifestError, bundle, folder_names, read_manifest, reproduce, zip_bundles
+from xai.figure_layouts import Wide
 from xai.figures import Style, comparison_figure, render
 
 NAMES = ("alexnet-cue10-s0", "resnet18-cue10-s0")
@@ -237,6 +239,27 @@ def test_nothing_is_cut_off_and_no_text_covers_another(
             assert box.y0 >= -1, text.get_text()
             assert box.y1 <= page.y1 + 1, text.get_text()
     assert _overlaps(figure) == []
+
+
+@pytest.mark.parametrize("peak", [1.8e-5, 0.0018, 0.0061, 0.3, 41_000.0])
+def test_the_words_of_a_colour_bar_have_room_whatever_the_numbers(peak: float) -> None:
+    with figures.drawing():
+        sheet = figure_parts.Sheet(2.0, 1.2)
+        drawn = figure_parts.show_map(
+            sheet.axes(0.1, 0.1, 0.9, 0.9), torch.zeros(2, 2), "PuOr_r", -peak, peak
+        )
+        figure_parts.colour_bar(sheet, drawn, (1.04, 0.1, 0.07, 0.9), "evidence (to p99.5)")
+        sheet.figure.canvas.draw()
+    label = sheet.figure.axes[1].yaxis.label.get_window_extent()
+    assert label.x1 / sheet.figure.dpi <= 1.11 + Wide.bar_label + Wide.gap / 2
+    assert _overlaps(sheet.figure) == []
+
+
+def test_long_numbers_beside_a_colour_bar_share_a_power_of_ten() -> None:
+    assert figure_parts.tick_labels([-0.0015, 0, 0.0015]) == (["−1.5", "0", "1.5"], "×10⁻³")
+    assert figure_parts.tick_labels([0, 12_000, 24_000]) == (["0", "1.2", "2.4"], "×10⁴")
+    assert figure_parts.tick_labels([-0.006, 0, 0.006]) == (["−0.006", "0", "0.006"], "")
+    assert figure_parts.tick_labels([0, 1e-5]) == (["0", "1"], "×10⁻⁵")
 
 
 @pytest.mark.parametrize(

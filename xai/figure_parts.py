@@ -5,6 +5,7 @@ The only place, with `figures.py`, that draws with matplotlib.
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ DIVERGING = ("PuOr_r", "RdBu_r", "BrBG_r")
 FORMATS = ("pdf", "svg", "png")
 CLIP_SHARE, CLIP_CELLS = 0.995, 1024
 """Maps of more than `CLIP_CELLS` cells are drawn up to this quantile of their strength; the colour bar says so."""
+_LONGEST_TICK = 6
+"""Characters of a number beside a colour bar, for which there is room."""
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 CLEAN_COLOUR, DEGRADED_COLOUR = "#0072b2", "#e69f00"
 
 RC: dict[Any, Any] = {
@@ -213,8 +217,20 @@ def colour_bar(sheet: Sheet, drawn: Any, box: tuple[float, float, float, float],
     bar.ax.tick_params(labelsize=5.5, pad=1)
     low, high = drawn.get_clim()
     ticks = [tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
-    bar.set_ticks(ticks, labels=[f"{tick:.3g}".replace("-", "−") for tick in ticks])
+    labels, unit = tick_labels(ticks)
+    bar.set_ticks(ticks, labels=labels)
+    bar.ax.text(0, 1.03, unit, transform=bar.ax.transAxes, fontsize=5, va="bottom")
     bar.outline.set_linewidth(0.4)  # type: ignore[operator]
+
+
+def tick_labels(ticks: Sequence[float]) -> tuple[list[str], str]:
+    """Numbers beside a colour bar, and the power of ten that they are to be multiplied by where they would be long."""
+    labels = [f"{tick:.3g}" for tick in ticks]
+    if all(len(label) <= _LONGEST_TICK and "e" not in label for label in labels):
+        return [label.replace("-", "−") for label in labels], ""
+    power = math.floor(math.log10(max(map(abs, ticks))) + 1e-9)
+    labels = [f"{tick / 10**power:.3g}".replace("-", "−") for tick in ticks]
+    return labels, f"×10{str(power).translate(_RAISED)}"
 
 
 def top_classes(axes: Axes, result: ModelResult, title: str, *, degraded: bool, names: int) -> None:
