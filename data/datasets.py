@@ -104,7 +104,7 @@ def _family(name: str) -> Family | None:
 
 def _names() -> list[str]:
     """Names of all datasets, and what those of a family begin with."""
-    return [*DATASETS, *(f"{prefix}:..." for prefix in FAMILIES)]
+    return [*DATASETS, *(f"{prefix}:PATH" for prefix in FAMILIES)]
 
 
 def dataset(name: str) -> Dataset:
