@@ -75,7 +75,7 @@ class External(nn.Module):
         except AssertionError as error:
             raise InputSizeError(
                 f"{self.name} can't take an image of {images.shape[-1]} x {images.shape[-2]} px as it is built; "
-                "its option image_size says what it is built for."
+                f"its option image_size={images.shape[-1]} builds it for them."
             ) from error
 
 
@@ -91,12 +91,12 @@ def known(source: str) -> tuple[str, ...]:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Source and model; raises `ValueError` with the nearest three names."""
+    """Source and model; raises `ValueError` with up to three similar names."""
     source, _, model = name.partition(":")
     names = known(source)
     if model not in names:
-        near = ", ".join(difflib.get_close_matches(model, names, n=3, cutoff=0.0))
-        raise ValueError(f"{source} has no network {model!r}; the nearest names are {near}.")
+        near = ", ".join(difflib.get_close_matches(model, names, n=3)) or "none"
+        raise ValueError(f"{source} has no network {model!r}; similar names are {near}.")
     return source, model
 
 

@@ -71,7 +71,7 @@ def register(architecture: Architecture) -> Architecture:
     return architecture
 
 
-def build(name: str, num_classes: int, **options: Any) -> nn.Module:
+def build(name: str, num_classes: int, /, **options: Any) -> nn.Module:
     """Build an untrained network; raises `ValueError` for an unknown architecture or option."""
     builder = architecture(name).build
     allowed = [option for option in inspect.signature(builder).parameters if option != "num_classes"]
