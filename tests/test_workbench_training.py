@@ -65,6 +65,32 @@ def test_training_on_cue10_writes_a_measured_checkpoint(tmp_path: Path) -> None:
         workbench_training.train("resnet18", "cue10", tmp_path, **{**arguments, "limit": None})
 
 
+@pytest.mark.usefixtures("small_cue10")
+def test_a_network_finished_elsewhere_is_only_measured(tmp_path: Path) -> None:
+    """Weights, card and curve came along; the state, the answers and the final accuracies did not."""
+    arguments: dict[str, Any] = {"options": {"width": 8}, "limit": 64}
+    card = workbench_training.train("resnet18", "cue10", tmp_path, recipe=quick("standard"), **arguments)
+    folder = tmp_path / card.name
+    for name in ("state.pt", "predictions.parquet"):
+        (folder / name).unlink()
+    replace(card, device="a GPU", accuracy={"test": None}).write(folder / f"{card.name}.json")
+    again = workbench_training.train(
+        "resnet18",
+        "cue10",
+        tmp_path,
+        recipe=quick("standard"),
+        **arguments,
+    )
+    assert again == replace(card, device="a GPU")
+    assert not (folder / "state.pt").exists()
+    assert predictions.read(folder / "predictions.parquet").accuracy == pytest.approx(
+        again.accuracy["test"], abs=1e-4
+    )
+    (folder / f"{card.name}.safetensors").write_bytes(b"other")
+    with pytest.raises(ValueError, match="not a complete safetensors file"):
+        workbench_training.train("resnet18", "cue10", tmp_path, recipe=quick("standard"), **arguments)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

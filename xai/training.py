@@ -76,7 +76,8 @@ def train(
 ) -> Card:
     """Train, measure and write a checkpoint with its card, curve and test predictions; resumes what is there.
 
-    They go into a folder of the checkpoint's name in `folder`. `limit` keeps only so many images of each split,
+    They go into a folder of the checkpoint's name in `folder`; a finished network that was brought there without the
+    training's state is only measured again. `limit` keeps only so many images of each split,
     evenly spread (a trial, said so in the card's note). Every accuracy in the final card is measured on the
     weights as they are stored, without test-time augmentation. Raises `DatasetError` or `ValueError` with one
     sentence.
@@ -93,6 +94,9 @@ def train(
     card = _first_card(architecture, splits["train"], seed, where, recipe, options, limit)
     folder = folder / card.name
     _check_folder(card, folder)
+    finished = _finished_elsewhere(card, folder)
+    if finished:
+        return measure(finished, None, folder, splits, where)
 
     def on_epoch(run: Run) -> None:
         _write(run, card, folder)
@@ -224,6 +228,18 @@ def _check_folder(card: Card, folder: Path) -> None:
             raise ValueError(f"{folder} holds a training with another {field}; choose another folder.")
 
 
+def _finished_elsewhere(card: Card, folder: Path) -> Card | None:
+    """The card of the same training in `folder`, finished, when the state to resume it from did not come along."""
+    if (folder / training.STATE_FILE).exists():
+        return None
+    try:
+        found = read_card(folder / f"{card.name}.json")
+    except CardError:
+        return None
+    asked = (card.recipe, card.recipe["epochs"], card.note)
+    return found if (found.recipe, found.epochs, found.note) == asked else None
+
+
 def find_device(device: str) -> torch.device:
     """The device of that name; raises `ValueError` with one sentence when this machine doesn't have it."""
     if device.split(":")[0] not in ("cpu", "cuda"):
@@ -276,11 +292,12 @@ def _finish(run: Run, card: Card, folder: Path, splits: dict[str, ImageSet], dev
 
 
 def measure(
-    card: Card, unstored: nn.Module, folder: Path, splits: dict[str, ImageSet], device: torch.device
+    card: Card, unstored: nn.Module | None, folder: Path, splits: dict[str, ImageSet], device: torch.device
 ) -> Card:
     """Measure the checkpoint of `card` in `folder` as it is stored, and `unstored`, the network it was made of.
 
-    Writes the card with the accuracies, and `PREDICTIONS_FILE` for the test split.
+    Without `unstored` what the card says of it stays. Writes the card with the accuracies, and `PREDICTIONS_FILE`
+    for the test split.
     """
     stored = zoo.load_checkpoint(folder / f"{card.name}.safetensors", card, device).network
     answers = predictions.predict(stored, splits["test"], device)
@@ -289,7 +306,9 @@ def measure(
         "validation": _accuracy(stored, splits["validation"], device),
         "validation_lossless": _accuracy(stored, _lossless(card.dataset), device),
     }
-    before = {key: _accuracy(unstored, splits[key], device) for key in ("test", "validation")}
+    before = card.accuracy_before_quantization
+    if unstored is not None:
+        before = {key: _accuracy(unstored, splits[key], device) for key in ("test", "validation")}
     card = replace(card, accuracy=accuracy, accuracy_before_quantization=before)
     card.write(folder / f"{card.name}.json")
     predictions.write(folder / PREDICTIONS_FILE, answers, predictions.facts_of(card, "test"))
