@@ -390,8 +390,11 @@ def _correct_of(found: Predictions, first: Predictions, name: str) -> np.ndarray
 
 
 def table(found: Sequence[AblationRow]) -> list[dict[str, Cell]]:
-    """The rows with a heading for every column: differences in percentage points, accuracies in percent."""
-    return [_cells(row) for row in found]
+    """The rows with a heading for every column, those with a difference first.
+
+    Differences are in percentage points, accuracies in percent.
+    """
+    return [_cells(row) for row in sorted(found, key=lambda row: row.difference is None)]
 
 
 def _cells(row: AblationRow) -> dict[str, Cell]:
@@ -403,13 +406,13 @@ def _cells(row: AblationRow) -> dict[str, Cell]:
         "95 % from": _points(row.low),
         "to": _points(row.high),
         "p (Holm)": _p_value(row.p_holm),
+        "note": row.reason or "; ".join(row.changes),
         "dataset": row.dataset or "",
         "seeds": len(row.seeds) or None,
         "baseline": str(row.ablation.baseline),
         "variant": str(row.ablation.variant),
         "baseline %": _points(row.baseline_accuracy, 100),
         "variant %": _points(row.variant_accuracy, 100),
-        "note": row.reason or "; ".join(row.changes),
         "source": row.ablation.source,
     }
 

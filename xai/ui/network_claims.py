@@ -61,7 +61,7 @@ def draw_ablations() -> None:
         "dataset": 90,
         "baseline": 170,
         "variant": 170,
-        "note": "large",
+        "note": 260,
     }
     _show(cells, numbers, {**widths, "source": "large"}, "Ablations: claimed differences, and ours.")
     network_list.downloads(cells, "ablations", ablations.CAPTION, wide=ablations.WIDE)
