@@ -12,7 +12,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -106,19 +106,37 @@ def is_stored(folder: Path, cell: Cell, data_digest: str, compact: bool) -> bool
         return False
 
 
-def stored(folder: Path) -> tuple[dict[Cell, Path], tuple[str, ...]]:
-    """Every cell in a folder with its file, and one sentence for each Parquet file that is none.
+@dataclass(frozen=True)
+class Stored:
+    """A cell on disk: its file, what that says of itself, and a `stamp` that changes when the file does."""
+
+    cell: Cell
+    path: Path
+    facts: Mapping[str, str]
+    stamp: tuple[int, int]
+
+
+def listed(folder: Path) -> tuple[dict[Cell, Stored], tuple[str, ...]]:
+    """Every cell in a folder, and one sentence for each Parquet file that is none.
 
     Only what files say of themselves is read, not their rows: `read_answers` may still refuse one.
     """
-    found: dict[Cell, Path] = {}
+    found: dict[Cell, Stored] = {}
     problems = []
     for path in sorted(folder.rglob("*.parquet")):
         try:
-            found[cell_of(read_facts(path), path.name)] = path
+            facts, state = read_facts(path), path.stat()
+            cell = cell_of(facts, path.name)
+            found[cell] = Stored(cell, path, facts, (state.st_mtime_ns, state.st_size))
         except PredictionsError as error:
             problems.append(str(error))
     return found, tuple(problems)
+
+
+def stored(folder: Path) -> tuple[dict[Cell, Path], tuple[str, ...]]:
+    """Every cell in a folder with its file, and problems as `listed` tells them."""
+    found, problems = listed(folder)
+    return {cell: entry.path for cell, entry in found.items()}, problems
 
 
 def summary_rows(

@@ -1,0 +1,88 @@
+"""Stored answers for the pages: listed once for all visitors, and again when a folder has changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from xai import results
+from xai.results import Board, Listing, Results, Setting
+from xai.ui import explaining, widgets
+from xai.ui.memo import Memo
+
+ANSWER_BYTES = 128 * 2**20
+"""For answers that were read; those of 10,000 images take 120 kB a cell."""
+KEY = "setting"
+PREFERRED = ("alexnet-", "resnet18_cifar-", "resnet18-")
+"""How the names of the networks begin that are shown first."""
+Signature = tuple[tuple[str, int], ...]
+
+
+@st.cache_resource(show_spinner=False)
+def _memo() -> Memo:
+    return Memo(ANSWER_BYTES)
+
+
+@st.cache_resource(show_spinner="Reading the list of stored answers.", max_entries=4)
+def _listed(folder: Path, signature: Signature) -> Listing:
+    """The signature is not read here, but is what tells a folder from itself at an earlier time."""
+    return results.listed(folder)
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _gathered(signatures: tuple[Signature, ...], networks: tuple[tuple[str, str], ...]) -> Results:
+    found = [_listed(folder, signature) for folder, signature in zip(folders(), signatures, strict=True)]
+    return results.gather(found, explaining.cards(), _memo())
+
+
+def folders() -> tuple[Path, Path]:
+    """Where answers are looked for: what was computed here, and what came with the project."""
+    return results.local_folder(), results.SHIPPED
+
+
+def stored() -> Results:
+    """Everything stored on this machine."""
+    networks = tuple((name, card.sha256) for name, card in explaining.cards().items())
+    return _gathered(tuple(results.signature(folder) for folder in folders()), networks)
+
+
+def choose_board() -> Board | None:
+    """Draw the choice of images and arithmetic, and give its board; None, with what to do, where nothing is stored."""
+    found = stored().boards
+    if not found:
+        st.info(
+            "No answers are stored yet: start a small sweep below, or run `python -m xai evaluate --models NAME "
+            "--dataset cue10 --degradations paper --out ~/.cache/xai-workbench/results`."
+        )
+        return None
+    by_key = {key_of(setting): board for setting, board in found.items()}
+    titles = {key_of(setting): setting.title for setting in found}
+    chosen = widgets.one_of("Images", KEY, list(by_key), first(by_key), titles.__getitem__)
+    return by_key[chosen]
+
+
+def key_of(setting: Setting) -> str:
+    """The setting in a link, which names a set of images without any path."""
+    words = [setting.data_sha256[:8], str(setting.limit), setting.precision, str(setting.seed)]
+    return "-".join(words)
+
+
+def first(boards: dict[str, Board]) -> str:
+    """What a new visitor sees: the board with the most answers."""
+    return max(boards, key=lambda key: len(boards[key].entries))
+
+
+def networks(board: Board, default: int = 2) -> tuple[str, ...]:
+    """Draw the choice of the board's networks; at first the pair that is compared everywhere."""
+    liked = [next((name for name in board.models if name.startswith(start)), "") for start in PREFERRED]
+    usual = tuple(name for name in dict.fromkeys([*liked, *board.models]) if name)[:default]
+    return widgets.some_of("Networks", "networks", board.models, usual, part=key_of(board.setting)) or usual
+
+
+def notes() -> None:
+    """What was left out of the stored answers, one sentence for each reason."""
+    if found := stored().notes:
+        with st.expander(f"Left out of the stored answers: {len(found)}"):
+            for sentence in found:
+                st.caption(widgets.plain(sentence))
