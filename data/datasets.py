@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol, Self, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +16,48 @@ Progress = Callable[[int, int, str], None]
 
 class DatasetError(ValueError):
     """A dataset or split that doesn't exist or isn't on this machine, with what to do about it."""
+
+
+class ImageSource(Protocol):
+    """One split of a dataset, in memory or not: an `ImageSet`, or what decodes its pixels when they are asked for."""
+
+    @property
+    def name(self) -> str:
+        """The dataset's name."""
+
+    @property
+    def split(self) -> str:
+        """Which split it is."""
+
+    @property
+    def labels(self) -> Tensor:
+        """The right classes, int64 `(N,)` in `[0, len(classes))`."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Unique and stable names of the N images."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what was left out."""
+
+    def __len__(self) -> int: ...
+
+    def pixels(self, rows: slice) -> Tensor:
+        """The images of consecutive rows, uint8 `(n, 3, H, W)`; raises `DatasetError` when they can't be had."""
+
+    def content(self) -> Iterator[bytes | memoryview]:
+        """Bytes, in parts, that are the same for the same pixels alone."""
+
+    def take(self, indices: Tensor) -> Self:
+        """The images at `indices`, an int64 `(M,)`, in that order."""
+
+
+Source = TypeVar("Source", bound=ImageSource)
 
 
 @dataclass(frozen=True)
@@ -38,6 +82,14 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def pixels(self, rows: slice) -> Tensor:
+        """The images of consecutive rows, uint8 `(n, 3, H, W)`."""
+        return self.images[rows]
+
+    def content(self) -> Iterator[bytes | memoryview]:
+        """The bytes of all pixels."""
+        yield np.ascontiguousarray(self.images.cpu().numpy()).data
+
     def take(self, indices: Tensor) -> ImageSet:
         """The images at `indices`, an int64 `(M,)`, in that order."""
         return ImageSet(
@@ -59,7 +111,10 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A registered dataset: `load(split, progress)` returns the split or raises `DatasetError`."""
+    """A registered dataset: `load(split, progress)` returns the split or raises `DatasetError`.
+
+    `open`, where there is one, does the same for sets that memory need not hold.
+    """
 
     name: str
     title: str
@@ -68,6 +123,7 @@ class Dataset:
     image_size: int
     load: Callable[[str, Progress | None], ImageSet]
     fetch: Callable[[Progress | None], None] | None = None
+    open: Callable[[str, Progress | None], ImageSource] | None = None
 
 
 @dataclass(frozen=True)
@@ -125,10 +181,27 @@ def file_stem(name: str) -> str:
 
 def load_dataset(name: str, split: str, progress: Progress | None = None) -> ImageSet:
     """Load one split; raises `DatasetError` with one sentence when the name, split or files are missing."""
+    return _with_split(name, split).load(split, progress)
+
+
+def open_dataset(name: str, split: str, progress: Progress | None = None) -> ImageSource:
+    """One split, decoded only while it is used where it may be too large for memory; raises as `load_dataset` does."""
+    entry = _with_split(name, split)
+    return (entry.open or entry.load)(split, progress)
+
+
+def _with_split(name: str, split: str) -> Dataset:
     entry = dataset(name)
     if split not in entry.splits:
         raise DatasetError(f"{name} has no split {split!r}; allowed are {', '.join(entry.splits)}.")
-    return entry.load(split, progress)
+    return entry
+
+
+def evenly_spread(data: Source, limit: int | None) -> Source:
+    """All images, or `limit` of them; they are spread, as files may be sorted by class."""
+    if limit is None or limit >= len(data):
+        return data
+    return data.take(torch.linspace(0, len(data) - 1, limit).long())
 
 
 def split_rows(labels: Tensor, per_class: tuple[int, ...]) -> tuple[Tensor, Tensor]:

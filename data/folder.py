@@ -28,7 +28,8 @@ import torch
 from torch import Tensor
 
 from data.datasets import Dataset, DatasetError, ImageSet, Progress, register_family
-from data.images import DEFAULT_LIMITS, ImageError, display_name, read_image, resize_pixels
+from data.folder_stream import ImageStream, Outcome, digest_of, examine, read_square, refusal
+from data.images import DEFAULT_LIMITS, ImageError, display_name
 
 PREFIX = "folder"
 SPLITS = ("train", "validation", "test")
@@ -40,7 +41,7 @@ CLASS_COUNTS = range(2, 1_001)
 MAX_FILES = 200_000
 MAX_DEPTH = 16
 MAX_MEMORY = 4 * 2**30
-"""Limits: side in px, classes, files looked at, levels of folders, and bytes of all decoded pictures together."""
+"""Limits: side in px, classes, files looked at, levels of folders, and bytes of all pictures decoded into memory."""
 
 _SPLIT_FOLDERS = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
 _KEPT = 2
@@ -95,7 +96,15 @@ def folder_dataset(name: str) -> Dataset:
     root, size = _parse(name)
     listing = list_folder(root, size)
     title = f"pictures in {display_name(root.name)}"
-    return Dataset(listing.name, title, SPLITS, listing.classes, size, partial(_load, listing))
+    return Dataset(
+        listing.name,
+        title,
+        SPLITS,
+        listing.classes,
+        size,
+        partial(_load, listing),
+        open=partial(_open, listing),
+    )
 
 
 def file_stem(name: str) -> str:
@@ -140,11 +149,6 @@ def list_folder(root: Path, size: int = DEFAULT_SIZE) -> Listing:
             raise DatasetError(f"the class {display_name(folder)} of {root} is in {split} but not in train.")
     numbers = {folder: k for k, folder in enumerate(classes)}
     files = [_file(root, path, split, numbers[folder]) for path, split, folder in placed if folder in numbers]
-    if 3 * size**2 * len(files) > MAX_MEMORY:
-        raise DatasetError(
-            f"{len(files):,} pictures of {size} px take more than the allowed {MAX_MEMORY // 2**30} GiB of memory; "
-            f"name a smaller size, as in folder:PATH@{SIZES[0]}."
-        )
     return Listing(root, size, tuple(classes.values()), tuple(files), tuple(skipped))
 
 
@@ -267,19 +271,70 @@ def _held_out(count: int, splits: int) -> int:
     return max(round(HELD_OUT_SHARE * count), 1) if count > splits else 0
 
 
+class _Part(NamedTuple):
+    """What a split consists of: rows of the readable files, their ids and labels, and what is said of it."""
+
+    rows: list[int]
+    ids: tuple[str, ...]
+    labels: Tensor
+    notes: tuple[str, ...]
+
+
+def _part(
+    listing: Listing,
+    split: str,
+    files: Sequence[File],
+    digests: Sequence[bytes],
+    unreadable: Sequence[Skipped],
+) -> _Part:
+    """The split of the readable `files` with these hashes of their pixels."""
+    _check_readable(listing, files)
+    places = split_files(files, digests)
+    rows = [row for row, place in enumerate(places) if place == split]
+    if not rows:
+        raise DatasetError(f"{listing.root} has too few readable pictures for a {split} split.")
+    labels = torch.tensor([files[row].class_index for row in rows])
+    notes = _notes((*listing.skipped, *unreadable)) + _copies(places, digests)
+    return _Part(rows, tuple(files[row].path for row in rows), labels, notes)
+
+
 def _load(listing: Listing, split: str, progress: Progress | None) -> ImageSet:
     pixels, rows, unreadable = _decoded(listing, progress)
     files = [listing.files[row] for row in rows]
-    _check_readable(listing, files)
-    digests = [hashlib.sha256(picture.numpy().tobytes()).digest() for picture in pixels]
-    places = split_files(files, digests)
-    chosen = [row for row, place in enumerate(places) if place == split]
-    if not chosen:
-        raise DatasetError(f"{listing.root} has too few readable pictures for a {split} split.")
-    labels = torch.tensor([files[row].class_index for row in chosen])
-    ids = tuple(files[row].path for row in chosen)
-    notes = _notes((*listing.skipped, *unreadable)) + _copies(places, digests)
-    return ImageSet(listing.name, split, pixels[chosen], labels, listing.classes, ids, notes=notes)
+    part = _part(listing, split, files, [digest_of(picture) for picture in pixels], unreadable)
+    return ImageSet(
+        listing.name, split, pixels[part.rows], part.labels, listing.classes, part.ids, notes=part.notes
+    )
+
+
+def _open(listing: Listing, split: str, progress: Progress | None) -> ImageStream:
+    paths = [listing.root / file.path for file in listing.files]
+    outcomes = examine(paths, listing.size, file_stem(listing.name), progress, _reading(listing))
+    readable = [row for row, outcome in enumerate(outcomes) if not outcome.reason]
+    digests = [outcomes[row].digest for row in readable]
+    unreadable = _unreadable(listing, outcomes)
+    part = _part(listing, split, [listing.files[row] for row in readable], digests, unreadable)
+    return ImageStream(
+        listing.name,
+        split,
+        part.labels,
+        listing.classes,
+        part.ids,
+        listing.root,
+        tuple(digests[row] for row in part.rows),
+        listing.size,
+        part.notes,
+    )
+
+
+def _unreadable(listing: Listing, outcomes: Sequence[Outcome]) -> list[Skipped]:
+    pairs = zip(listing.files, outcomes, strict=True)
+    return [Skipped(_shown(PurePosixPath(file.path)), each.reason) for file, each in pairs if each.reason]
+
+
+def _reading(listing: Listing) -> str:
+    """What progress bars say."""
+    return f"reading {display_name(listing.root.name)}"
 
 
 def _check_readable(listing: Listing, files: Sequence[File]) -> None:
@@ -327,33 +382,27 @@ def _decoded(listing: Listing, progress: Progress | None) -> Decoded:
 
 def _decode(listing: Listing, progress: Progress | None) -> Decoded:
     total = len(listing.files)
+    _check_memory(listing, total)
     pixels = torch.empty(total, 3, listing.size, listing.size, dtype=torch.uint8)
     rows: list[int] = []
     unreadable: list[Skipped] = []
-    for row, file in enumerate(listing.files):
+    for row, path in enumerate(listing.root / file.path for file in listing.files):
         try:
-            pixels[len(rows)] = _read(listing.root / file.path, listing.size)
+            pixels[len(rows)] = read_square(path, listing.size)
             rows.append(row)
-        except ImageError as error:
-            unreadable.append(_refused(PurePosixPath(file.path), error))
-        except OSError:
-            unreadable.append(Skipped(_shown(PurePosixPath(file.path)), "can't be opened"))
+        except (ImageError, OSError) as error:
+            unreadable.append(Skipped(_shown(path), refusal(path, error)))
         if progress and (row % 50 == 49 or row == total - 1):
-            progress(row + 1, total, f"reading {display_name(listing.root.name)}")
+            progress(row + 1, total, _reading(listing))
     return pixels[: len(rows)], tuple(rows), tuple(unreadable)
 
 
-def _refused(path: PurePath, error: ImageError) -> Skipped:
-    """What the intake says of a picture, whose sentences begin with its name."""
-    return Skipped(_shown(path), str(error).removeprefix(_shown(path)).strip(" ."))
-
-
-def _read(path: Path, size: int) -> Tensor:
-    """One picture as uint8 `(3, size, size)`."""
-    with path.open("rb") as stream:
-        content = stream.read(DEFAULT_LIMITS.max_bytes + 1)
-    square = resize_pixels(read_image(content, path.name).pixels, size)[0]
-    return (square * 255).round().to(torch.uint8)
+def _check_memory(listing: Listing, count: int) -> None:
+    if 3 * listing.size**2 * count > MAX_MEMORY:
+        raise DatasetError(
+            f"{count:,} pictures of {listing.size} px take more than the allowed {MAX_MEMORY // 2**30} GiB of memory; "
+            f"name a smaller size, as in folder:PATH@{SIZES[0]}."
+        )
 
 
 register_family(PREFIX, folder_dataset, file_stem)

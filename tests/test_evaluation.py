@@ -200,7 +200,7 @@ def test_results_on_other_images_are_computed_again(
     cells = cells_of(CLEAN)
     sweep(cells, tmp_path, load=load)
     changed = replace(data, images=255 - data.images)
-    monkeypatch.setattr(evaluation, "load_split", lambda *_: changed)
+    monkeypatch.setattr(evaluation, "open_dataset", lambda *_: changed)
     assert sweep(cells, tmp_path, load=load).computed == list(cells)
     assert sweep(cells, tmp_path, load=load).skipped == list(cells)
 

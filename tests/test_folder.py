@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from skimage import data as skimage_data
 
-from data import cue10, folder
+from data import cue10, folder, folder_stream
 from data.catalogue import DATASETS, DatasetError, ImageSet, dataset, file_stem, load_dataset
 from data.datasets import FAMILIES, register_family
 from data.images import read_image, resize, to_float
@@ -229,7 +229,7 @@ def test_three_splits_decode_each_picture_once(make: Make, monkeypatch: pytest.M
         reads.append(name)
         return read_image(content, name)
 
-    monkeypatch.setattr(folder, "read_image", count)
+    monkeypatch.setattr(folder_stream, "read_image", count)
     steps: list[tuple[int, int, str]] = []
     for split in folder.SPLITS:
         load_dataset(f"folder:{root}", split, lambda *step: steps.append(step))
@@ -297,7 +297,7 @@ def test_limits_hold(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     assert folder.list_folder(root).skipped == (("1", "holds folders deeper than 2 levels"),)
     monkeypatch.setattr(folder, "MAX_MEMORY", 8 * 3 * 64**2 - 1)
     with pytest.raises(DatasetError, match="8 pictures of 64 px take more than the allowed"):
-        dataset(f"folder:{root}")
+        load_dataset(f"folder:{root}", "test")
     monkeypatch.setattr(folder, "MAX_FILES", 9)
     with pytest.raises(DatasetError, match="more than the allowed 9 files and folders"):
         dataset(f"folder:{root}")

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.datasets import DatasetError, ImageSet, Progress
+from data.datasets import DatasetError, ImageSource, Progress, evenly_spread, open_dataset
 from data.degradations import degrade
 from models import zoo
 from models.registry import Model
@@ -27,7 +27,6 @@ from xai.evaluation_grid import CLEAN, Cell
 from xai.evaluation_store import data_sha256, facts_of, is_stored, save
 from xai.folding import folded
 from xai.predictions import Predictions
-from xai.training import load_split
 from xai.zoo_state import take_lock
 
 LOCKS = ".locks"
@@ -62,7 +61,7 @@ class Summary:
 class Images:
     """The clean images of a group, and the hash by which stored results know them."""
 
-    data: ImageSet
+    data: ImageSource
     sha256: str
 
 
@@ -97,7 +96,7 @@ class _Sweep:
         """Whether the cell is stored already, of these very images and in full where that is asked for."""
         return is_stored(self.folder, cell, images.sha256, self.compact)
 
-    def model(self, cell: Cell, data: ImageSet) -> Model:
+    def model(self, cell: Cell, data: ImageSource) -> Model:
         """The cell's network, loaded once.
 
         Raises `SweepError` when its weights are others than the cell's, or it does not know the images' classes.
@@ -155,7 +154,7 @@ def _sweep_dataset(state: _Sweep, cells: Sequence[Cell], loading: Progress | Non
     """Do all cells on the same images."""
     first = cells[0]
     try:
-        data = load_split(first.dataset, first.split, first.limit or None, loading)
+        data = evenly_spread(open_dataset(first.dataset, first.split, loading), first.limit or None)
     except (DatasetError, OSError) as error:
         for cell in cells:
             state.fail(cell, error)
@@ -201,10 +200,10 @@ Shares = tuple[np.ndarray, np.ndarray]
 """Predicted classes `(N,)` and probabilities `(N, K)` in half precision."""
 
 
-def _answers(state: _Sweep, cells: Sequence[Cell], data: ImageSet) -> dict[Cell, Shares]:
+def _answers(state: _Sweep, cells: Sequence[Cell], data: ImageSource) -> dict[Cell, Shares]:
     """What every network says; those that fail are noted and left out."""
     parts: dict[Cell, list[Shares]] = {cell: [] for cell in cells}
-    size = state.batch_size or forward_batch_size(data.images, state.device)
+    size = state.batch_size or forward_batch_size(data.pixels(slice(0)), state.device)
     for start in range(0, len(data), size):
         if not parts:
             break
@@ -238,9 +237,9 @@ def forward_batch_size(images: Tensor, device: torch.device) -> int:
     return 2 * batching.batch_size(images[:0].to(device))
 
 
-def degraded_batch(data: ImageSet, cell: Cell, rows: slice, device: torch.device) -> Tensor:
+def degraded_batch(data: ImageSource, cell: Cell, rows: slice, device: torch.device) -> Tensor:
     """The images that the cell's network sees, float32 `(n, 3, H, W)` in [0, 1]: a function of cell and image alone."""
-    images = data.images[rows].to(device).float() / 255
+    images = data.pixels(rows).to(device).float() / 255
     if cell.remedy:
         raise SweepError(f"there is no remedy {cell.remedy!r} yet; the only one allowed is none.")
     if cell.degradation == CLEAN:

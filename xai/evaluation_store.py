@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from data import degradations
-from data.datasets import ImageSet
+from data.datasets import ImageSource
 from models.files import write_text
 from xai import tables
 from xai.evaluation_grid import CLEAN, Cell
@@ -32,21 +32,24 @@ Row = dict[str, tables.Cell]
 _KINDS = {"str": str, "int": int, "float": float}
 
 
-def data_sha256(data: ImageSet) -> str:
+def data_sha256(data: ImageSource) -> str:
     """Hash of the ids, classes, labels and pixels of a set of images."""
     digest = hashlib.sha256(json.dumps([data.classes, data.ids]).encode())
     digest.update(data.labels.cpu().contiguous().numpy().data)
-    digest.update(data.images.cpu().contiguous().numpy().data)
+    for part in data.content():
+        digest.update(part)
     return digest.hexdigest()
 
 
-def facts_of(cell: Cell, data: ImageSet, classes: Sequence[str], data_digest: str) -> dict[str, str]:
+def facts_of(cell: Cell, data: ImageSource, classes: Sequence[str], data_digest: str) -> dict[str, str]:
     """What a cell's file says of itself; `classes` are those that its class numbers mean."""
     texts = {name: str(value) for name, value in asdict(cell).items()}
     constants = (
         {}
         if cell.degradation == CLEAN
-        else degradations.parameters(cell.degradation, cell.severity, cell.scale, data.images.shape[-1])
+        else degradations.parameters(
+            cell.degradation, cell.severity, cell.scale, data.pixels(slice(0)).shape[-1]
+        )
     )
     return {
         "format": FORMAT,

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from data.catalogue import DatasetError, ImageSet, cifar, dataset, file_stem, load_dataset
+from data.datasets import evenly_spread
 from models import recipes, registry, training, transfer, zoo
 from models.cards import Card, CardError, read_card, trial_note
 from models.recipes import Recipe, recipe_for
@@ -269,10 +270,7 @@ def load_split(name: str, split: str, limit: int | None, progress: Progress | No
     """One split of a dataset, or `limit` of its images, evenly spread; raises `DatasetError` when it has none."""
     if split not in dataset(name).splits:
         raise DatasetError(f"{name} has no {split} split, which training needs.")
-    data = load_dataset(name, split, progress)
-    if limit is None or limit >= len(data):
-        return data
-    return data.take(torch.linspace(0, len(data) - 1, limit).long())  # spread: files may be sorted by class
+    return evenly_spread(load_dataset(name, split, progress), limit)
 
 
 def _progress_card(run: Run, card: Card) -> Card:

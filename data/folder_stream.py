@@ -1,0 +1,283 @@
+"""Pictures of a folder, decoded by other processes while they are used: a set of any size in little memory.
+
+`examine` looks at every picture once and remembers, in the cache folder, whether it is readable and the hash of its
+pixels; a picture is looked at again when its size or times change, or another version of a decoder is installed. So
+a stream knows what it will give before it decodes anything, and refuses a picture that has become another one since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from data.datasets import DatasetError, Progress
+from data.images import DEFAULT_LIMITS, ImageError, display_name, read_image, resize_pixels
+from data.storage import cache_folder, read_tensors, write_tensors
+
+READ_AHEAD = 2
+"""Batches that each process holds ready."""
+MAX_WORKERS = 8
+FEW = 128
+"""Up to so many pictures are decoded in this process, as starting others takes longer."""
+_CHUNK = 32
+_DIGEST_BYTES = 32
+_UNOPENED = "can't be opened"
+
+
+class Outcome(NamedTuple):
+    """What a picture turned out to be: SHA-256 of its pixels, or else the rest of a sentence that says why not."""
+
+    digest: bytes
+    reason: str
+
+
+def read_square(path: Path, size: int) -> Tensor:
+    """One picture as uint8 `(3, size, size)`; raises `ImageError` or `OSError`."""
+    with path.open("rb") as stream:
+        content = stream.read(DEFAULT_LIMITS.max_bytes + 1)
+    square = resize_pixels(read_image(content, path.name).pixels, size)[0]
+    return (square * 255).round().to(torch.uint8)
+
+
+def digest_of(pixels: Tensor) -> bytes:
+    """SHA-256 of the pixels of one picture, uint8 of any shape."""
+    return hashlib.sha256(pixels.contiguous().numpy().data).digest()
+
+
+def refusal(path: Path, error: ImageError | OSError) -> str:
+    """Why a picture can't be used, as the rest of a sentence that begins with its name."""
+    if isinstance(error, OSError):
+        return _UNOPENED
+    return str(error).removeprefix(display_name(path.name)).strip(" .")
+
+
+@dataclass(frozen=True)
+class _Examiner:
+    """What a worker gives of the pictures in the rows that are asked for."""
+
+    paths: Sequence[Path]
+    size: int
+
+    def __getitems__(self, rows: Sequence[int]) -> list[Outcome]:
+        return [self._look(self.paths[row]) for row in rows]
+
+    def _look(self, path: Path) -> Outcome:
+        try:
+            return Outcome(digest_of(read_square(path, self.size)), "")
+        except (ImageError, OSError) as error:
+            return Outcome(b"", refusal(path, error))
+
+
+@dataclass(frozen=True)
+class _Decoder:
+    """What a worker gives of the pictures in the rows that are asked for: pixels, or what is wrong with one."""
+
+    paths: Sequence[Path]
+    size: int
+    digests: Sequence[bytes]
+
+    def __getitems__(self, rows: Sequence[int]) -> np.ndarray | str:
+        # An array is sent through a pipe: tensors go through shared memory, of which containers have little.
+        pixels = np.empty((len(rows), 3, self.size, self.size), np.uint8)
+        for place, row in enumerate(rows):
+            try:
+                picture = read_square(self.paths[row], self.size)
+            except (ImageError, OSError) as error:
+                return f"{display_name(self.paths[row].name)} {refusal(self.paths[row], error)}"
+            if digest_of(picture) != self.digests[row]:
+                return f"{display_name(self.paths[row].name)} is another picture"
+            pixels[place] = picture
+        return pixels
+
+
+def _loader(source: Any, batches: Any, count: int, workers: int | None) -> DataLoader:
+    """Batches of a source of `count` pictures, in order, from as many processes as that is worth."""
+    processes = (
+        workers if workers is not None else 0 if count <= FEW else min(MAX_WORKERS, os.cpu_count() or 1)
+    )
+    return DataLoader(
+        source,
+        batch_sampler=batches,
+        num_workers=processes,
+        prefetch_factor=READ_AHEAD if processes else None,
+        collate_fn=_as_it_is,
+        worker_init_fn=_ignore_interrupts,
+        generator=torch.Generator(),  # or each loader would draw from the global one
+    )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _ignore_interrupts(_worker: int) -> None:
+    """Ctrl-C reaches the workers as well; it is for the process that started them to end them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def examine(
+    paths: Sequence[Path], size: int, memory: str, progress: Progress | None, what: str
+) -> list[Outcome]:
+    """What each picture is at `size` px a side; those that the cache's file `memory` knows are not looked at.
+
+    What was found out is remembered, also when `progress` raises.
+    """
+    file = cache_folder() / "folders" / f"{memory}.safetensors"
+    known = _remembered(file)
+    keys = [_key(path, size) for path in paths]
+    unknown = [row for row, key in enumerate(keys) if key not in known]
+    chunks = [range(start, min(start + _CHUNK, len(unknown))) for start in range(0, len(unknown), _CHUNK)]
+    loader = _loader(_Examiner([paths[row] for row in unknown], size), chunks, len(unknown), None)
+    try:
+        for chunk, outcomes in zip(chunks, loader, strict=True):
+            known.update(zip((keys[unknown[place]] for place in chunk), outcomes, strict=True))
+            if progress:
+                progress(chunk.stop, len(unknown), what)
+    finally:
+        if unknown:
+            lasting = (key for key in keys if key in known and known[key].reason != _UNOPENED)
+            _remember(file, {key: known[key] for key in lasting})
+    return [known[key] for key in keys]
+
+
+def _key(path: Path, size: int) -> bytes:
+    """Changes with everything that a picture's pixels depend on, without reading it."""
+    import PIL
+
+    try:
+        facts = path.stat()
+        # The time of the last change can't be set by a program, as that of the last modification can.
+        stamp = [facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]
+    except OSError:
+        stamp = []
+    text = json.dumps([str(path), *stamp, size, PIL.__version__, torch.__version__])
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _remembered(file: Path) -> dict[bytes, Outcome]:
+    """What earlier calls found out; nothing where the file is missing or damaged."""
+    try:
+        tensors = read_tensors(file)
+        keys, digests = (tensors[name].numpy().reshape(-1, _DIGEST_BYTES) for name in ("keys", "digests"))
+        reasons = json.loads(tensors["reasons"].numpy().tobytes())
+        return {
+            key.tobytes(): Outcome(b"" if reason else digest.tobytes(), reason)
+            for key, digest, reason in zip(keys, digests, reasons, strict=True)
+        }
+    except (DatasetError, KeyError, ValueError):
+        return {}
+
+
+def _remember(file: Path, known: dict[bytes, Outcome]) -> None:
+    reasons = json.dumps([outcome.reason for outcome in known.values()]).encode()
+    digests = b"".join(outcome.digest or bytes(_DIGEST_BYTES) for outcome in known.values())
+    parts = {"keys": b"".join(known), "digests": digests, "reasons": reasons}
+    tensors = {name: torch.from_numpy(np.frombuffer(part, np.uint8).copy()) for name, part in parts.items()}
+    write_tensors(file, tensors)
+
+
+class _Cycle:
+    """Batches of rows from one on, in order, over and over: the next pass is decoded while this one ends."""
+
+    def __init__(self, count: int, start: int, size: int) -> None:
+        self.count, self.start, self.size = count, start, size
+
+    def __iter__(self) -> Iterator[range]:
+        passes = itertools.chain([self.start], itertools.repeat(0))
+        for begin in passes:
+            for start in range(begin, self.count, self.size):
+                yield range(start, min(start + self.size, self.count))
+
+
+@dataclass
+class _Reading:
+    """Where the reading of a stream stands: batches under way, and the rows that come next."""
+
+    batches: Iterator[np.ndarray | str]
+    size: int
+    next: range
+
+
+@dataclass(eq=False)
+class ImageStream:
+    """One split of a folder, whose pixels are decoded when they are asked for; see `data.datasets.ImageSource`.
+
+    `labels` is int64 `(N,)`, `digests` the hashes of the pixels that a picture must have. `workers` is the number of
+    processes that decode, 0 for this one alone, None for what suits the number of pictures. For one thread at a time.
+    """
+
+    name: str
+    split: str
+    labels: Tensor
+    classes: tuple[str, ...]
+    ids: tuple[str, ...]
+    root: Path
+    digests: tuple[bytes, ...]
+    size: int
+    notes: tuple[str, ...] = ()
+    workers: int | None = None
+    _reading: _Reading | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_reading": None}
+
+    def take(self, indices: Tensor) -> ImageStream:
+        """The images at `indices`, an int64 `(M,)`, in that order."""
+        rows = indices.tolist()
+        return replace(
+            self,
+            labels=self.labels[indices],
+            ids=tuple(self.ids[row] for row in rows),
+            digests=tuple(self.digests[row] for row in rows),
+            _reading=None,
+        )
+
+    def content(self) -> Iterator[bytes]:
+        """What tells these pixels from others: the hash of each picture."""
+        return iter(self.digests)
+
+    def pixels(self, rows: slice) -> Tensor:
+        """The images of consecutive rows, uint8 `(n, 3, size, size)`; quick when they are asked for in order.
+
+        Raises `DatasetError` when a picture is no longer what it was.
+        """
+        asked = range(len(self))[rows]
+        if not asked:
+            return torch.empty(0, 3, self.size, self.size, dtype=torch.uint8)
+        if self._reading is None or self._reading.next != asked:
+            self._reading = self._start(asked)
+        found = self._next(self._reading)
+        if isinstance(found, str):
+            raise DatasetError(f"{found}, unlike when the folder was first looked at; start again.")
+        return torch.from_numpy(found)
+
+    def _start(self, asked: range) -> _Reading:
+        decoder = _Decoder([self.root / path for path in self.ids], self.size, self.digests)
+        batches = _Cycle(len(self), asked.start, len(asked))
+        return _Reading(iter(_loader(decoder, batches, len(self), self.workers)), len(asked), asked)
+
+    def _next(self, reading: _Reading) -> np.ndarray | str:
+        try:
+            found = next(reading.batches)
+        except Exception:
+            self._reading = None  # a worker died, and the others with it
+            raise
+        start = reading.next.stop % len(self)
+        reading.next = range(start, min(start + reading.size, len(self)))
+        return found
