@@ -1,0 +1,85 @@
+"""Long work in a thread of its own, shared by all visitors of the server: progress, time left, cancel."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+Report = Callable[[float, float, str], None]
+"""Called by the work as `report(done, total, what)`."""
+Work = Callable[[Report, Callable[[], bool]], T]
+"""`work(report, cancelled)`: it asks `cancelled()` from time to time and ends early when that is true."""
+
+
+class Job(Generic[T]):
+    """Work that has been started; what it shows may be read from any thread at any time.
+
+    `outcome` is what the work returned, `error` what it raised; both None while it runs.
+    """
+
+    def __init__(self, title: str, work: Work[T]) -> None:
+        self.title = title
+        self.done, self.total, self.what = 0.0, 1.0, ""
+        self.outcome: T | None = None
+        self.error: Exception | None = None
+        self._work = work
+        self._cancel = threading.Event()
+        self._started = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name=f"job: {title}", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.outcome = self._work(self._report, self._cancel.is_set)
+        except Exception as error:  # shown to the visitor, who can't see the server's console
+            self.error = error
+
+    def _report(self, done: float, total: float, what: str) -> None:
+        self.done, self.total, self.what = done, total, what
+
+    @property
+    def running(self) -> bool:
+        """Whether the work is still at it."""
+        return self._thread.is_alive()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody asked it to end."""
+        return self._cancel.is_set()
+
+    @property
+    def share(self) -> float:
+        """How much is done, in [0, 1]."""
+        return min(1.0, self.done / self.total) if self.total else 0.0
+
+    def seconds_left(self) -> float | None:
+        """At the present speed, None before anything is done."""
+        passed = time.monotonic() - self._started
+        return passed * (1 - self.share) / self.share if self.share > 0 else None
+
+    def cancel(self) -> None:
+        """Ask the work to end; it does at its next step."""
+        self._cancel.set()
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Return when the work has ended, or after so many seconds."""
+        self._thread.join(seconds)
+
+
+class Place:
+    """Where one job at a time may run, and the last one stays to be looked at."""
+
+    def __init__(self) -> None:
+        self.job: Job[object] | None = None
+        self._lock = threading.Lock()
+
+    def start(self, title: str, work: Work[object]) -> Job[object]:
+        """Start a job; raises `ValueError` while another runs."""
+        with self._lock:
+            if self.job is not None and self.job.running:
+                raise ValueError(f"{self.job.title} is still running: wait for it, or cancel it.")
+            self.job = Job(title, work)
+            return self.job

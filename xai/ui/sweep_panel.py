@@ -1,0 +1,150 @@
+"""A small sweep, started from a page: it runs on the server, can be cancelled, and what it stored stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import streamlit as st
+
+from data.catalogue import DATASETS
+from data.degradations import DEGRADATIONS
+from models.cards import Card
+from xai import results
+from xai.evaluation_grid import SETS, Cell, grid
+from xai.ui import explaining, widgets
+from xai.ui.job import Job, Place, Report
+
+IMAGES, MOST_IMAGES, STEP = 200, 2_000, 100
+MOST_CELLS = 120
+"""What a page may start; more is for the command line."""
+REFUSED = "sweep_refused"
+SECONDS = 1.0
+"""Between two looks at how far the sweep is."""
+
+
+@st.cache_resource(show_spinner=False)
+def place() -> Place:
+    """Where the server's one sweep at a time runs."""
+    return Place()
+
+
+def draw() -> None:
+    """The choice of a small sweep, or how far the running one is."""
+    job = place().job
+    box = st.expander("Compute more answers: a small sweep", expanded=job is not None and job.running)
+    with box:
+        if job is not None and job.running:
+            _watch()
+            return
+        if job is not None:
+            _say_outcome(job)
+        if refused := st.session_state.pop(REFUSED, None):
+            st.warning(widgets.plain(refused))
+        _choose()
+
+
+@st.fragment(run_every=SECONDS)
+def _watch() -> None:
+    """Progress of the running sweep; the whole page is drawn again when it ends."""
+    job = place().job
+    if job is None or not job.running:
+        st.rerun()
+        return
+    left = job.seconds_left()
+    time_left = "" if left is None else f", about {_duration(left)} left"
+    words = f"{job.title}: {job.done:.1f} of {job.total:.0f} cells{time_left}. {job.what}"
+    st.progress(job.share, widgets.plain(words))
+    if job.cancelled:
+        st.caption("It ends after the batch at hand; the cells that are done stay.")
+    else:
+        st.button("Cancel the sweep", on_click=job.cancel, icon=":material/cancel:")
+    st.caption("It goes on when you look at another page, and everybody on this server sees its results.")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def _say_outcome(job: Job[Any]) -> None:
+    """What became of the last sweep of this server."""
+    if job.error is not None:
+        st.error(widgets.plain(f"{job.title}: {job.error}"), icon=":material/error:")
+        return
+    summary = job.outcome
+    if summary is None:
+        return
+    words = f"{job.title}: {len(summary.computed)} cells computed, {len(summary.skipped)} were there."
+    st.success(widgets.plain(words + (" It was cancelled; those stay." if summary.cancelled else "")))
+    for reason in dict.fromkeys([*summary.failed.values(), *summary.notes]):
+        st.warning(widgets.plain(reason))
+
+
+def _choose() -> None:
+    left, right = st.columns(2)
+    with left:
+        dataset = widgets.one_of("Dataset", "sweep_dataset", list(DATASETS), "cue10")
+        fitting = _fitting(dataset)
+        models = widgets.some_of("Networks to ask", "sweep_models", fitting, fitting[:2], part=dataset)
+    with right:
+        names = [*SETS, *DEGRADATIONS]
+        chosen = widgets.some_of("Degradations", "sweep_degradations", names, ("paper",))
+        bounds = (STEP, MOST_IMAGES)
+        images = int(widgets.number("Images, evenly spread", "sweep_images", bounds, IMAGES, STEP))
+    if not fitting:
+        st.info(f"No network on this machine knows the classes of {dataset}.")
+        return
+    _offer(dataset, [explaining.cards()[name] for name in models], chosen, images)
+
+
+def _fitting(dataset: str) -> list[str]:
+    """Networks that know the dataset's classes at its size."""
+    entry = DATASETS[dataset]
+    return [name for name, card in explaining.cards().items() if _fits(card, entry.classes, entry.image_size)]
+
+
+def _fits(card: Card, classes: Sequence[str], image_size: int) -> bool:
+    return card.input_size == image_size and set(classes) <= set(card.classes)
+
+
+def _offer(dataset: str, cards: Sequence[Card], degradations: Sequence[str], images: int) -> None:
+    """The button that starts it, with what it would be."""
+    if not cards or not degradations:
+        st.caption("Choose at least one network and one degradation.")
+        return
+    cells = grid([dataset], cards, degradations, limit=images)
+    if len(cells) > MOST_CELLS:
+        words = f"These are {len(cells):,} cells; a page starts {MOST_CELLS} at most. More is for the command line:"
+        st.caption(words)
+    else:
+        title = f"Sweep of {dataset}, {images:,} images"
+        label = f"Start: {len(cells)} cells of {images:,} images"
+        st.button(label, on_click=_start, args=(title, cells), icon=":material/play_arrow:")
+    st.code(_command(dataset, cards, degradations, images), language="bash", wrap_lines=True)
+
+
+def _command(dataset: str, cards: Sequence[Card], degradations: Sequence[str], images: int) -> str:
+    """What does the same on the command line."""
+    names, wanted = " ".join(card.name for card in cards), " ".join(degradations)
+    return (
+        f"python -m xai evaluate --models {names} --dataset {dataset} --degradations {wanted} "
+        f"--limit {images} --out {results.local_folder()}"
+    )
+
+
+def _start(title: str, cells: Sequence[Cell]) -> None:
+    try:
+        place().start(title, _work(cells))
+    except ValueError as error:
+        st.session_state[REFUSED] = str(error)
+
+
+def _work(cells: Sequence[Cell]) -> Callable[[Report, Callable[[], bool]], object]:
+    """The sweep, with networks of its own, so that nobody waits for the locks of those on the pages."""
+
+    def run(report: Report, cancelled: Callable[[], bool]) -> object:
+        from xai.evaluation import sweep
+
+        return sweep(cells, results.local_folder(), progress=report, cancelled=cancelled)
+
+    return run
