@@ -17,7 +17,7 @@ import numpy as np
 from models.cards import Card, recipe_name, trial_limit
 from xai.predictions import Predictions, PredictionsError, aligned
 from xai.statistics import Difference, holm, paired_difference
-from xai.tables import Cell
+from xai.tables import Cell, p_value
 
 Read = Callable[[str], Predictions | None]
 """Answers of the network of that name on the test split, None where there are none; may raise `PredictionsError`."""
@@ -405,7 +405,7 @@ def _cells(row: AblationRow) -> dict[str, Cell]:
         "ours, points": _points(row.difference),
         "95 % from": _points(row.low),
         "to": _points(row.high),
-        "p (Holm)": _p_value(row.p_holm),
+        "p (Holm)": p_value(row.p_holm),
         "note": row.reason or "; ".join(row.changes),
         "dataset": row.dataset or "",
         "seeds": len(row.seeds) or None,
@@ -419,9 +419,3 @@ def _cells(row: AblationRow) -> dict[str, Cell]:
 
 def _points(value: float | None, unit: float = 1) -> float | None:
     return None if value is None else round(unit * value, 2) + 0.0
-
-
-def _p_value(value: float | None) -> str:
-    if value is None:
-        return ""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

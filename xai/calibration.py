@@ -134,7 +134,7 @@ def calibration(rows: Graded, seed: int = 0, bins: int = BINS) -> Calibration:
     columns = np.column_stack([*gaps, brier, nll])
     values = _numbers(columns.sum(axis=0, keepdims=True), images, bins)[0]
     single = columns.astype(np.float32)  # fast, and exact enough for an interval
-    drawn = np.concatenate([_numbers(weights @ single, images, bins) for weights in _weights(images, seed)])
+    drawn = np.concatenate([_numbers(weights @ single, images, bins) for weights in resample_counts(images, seed)])
     ece, adaptive, score, loss = map(_basic, values, drawn.T)
     return Calibration(
         images=images,
@@ -176,8 +176,11 @@ def _numbers(sums: np.ndarray, images: int, bins: int) -> np.ndarray:
     return np.stack([*errors, sums[:, -2], sums[:, -1]], axis=1) / images
 
 
-def _weights(images: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each resample drew each image, float32 `(some resamples, images)` at a time."""
+def resample_counts(images: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each of `RESAMPLES` bootstrap resamples drew each image, float32 `(some resamples, images)` at a time.
+
+    The rows are the same for the same seed and number of images, and sum to `images`.
+    """
     rng, rows = np.random.default_rng(seed), max(1, _CHUNK // images)
     for start in range(0, RESAMPLES, rows):
         count = min(rows, RESAMPLES - start)

@@ -24,6 +24,13 @@ def printable(text: str) -> str:
     return "".join(character for character in text if unicodedata.category(character)[0] != "C")
 
 
+def p_value(value: float | None) -> str:
+    """A p value as a table shows it: three decimals, `< 0.001` below that, empty for none."""
+    if value is None:
+        return ""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def as_text(rows: Rows) -> list[str]:
     """Rows as lines of aligned text, the headings first; numbers are aligned to the right."""
     if not rows:
