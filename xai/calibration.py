@@ -134,7 +134,9 @@ def calibration(rows: Graded, seed: int = 0, bins: int = BINS) -> Calibration:
     columns = np.column_stack([*gaps, brier, nll])
     values = _numbers(columns.sum(axis=0, keepdims=True), images, bins)[0]
     single = columns.astype(np.float32)  # fast, and exact enough for an interval
-    drawn = np.concatenate([_numbers(weights @ single, images, bins) for weights in resample_counts(images, seed)])
+    drawn = np.concatenate(
+        [_numbers(weights @ single, images, bins) for weights in resample_counts(images, seed)]
+    )
     ece, adaptive, score, loss = map(_basic, values, drawn.T)
     return Calibration(
         images=images,
