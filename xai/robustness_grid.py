@@ -55,8 +55,8 @@ def readable(board: Board, model: str, condition: Condition) -> Graded:
 
 def difference(board: Board, a: str, b: str, condition: Condition) -> Difference:
     """Accuracy of A less that of B on the same images: paired bootstrap interval, exact McNemar p."""
-    pair = [readable(board, model, condition) for model in (a, b)]
-    return kept(board, ("difference",), [(a, condition), (b, condition)], lambda: compare(*pair))
+    ours, theirs = readable(board, a, condition), readable(board, b, condition)
+    return kept(board, ("difference",), [(a, condition), (b, condition)], lambda: compare(ours, theirs))
 
 
 def judged(board: Board, models: Iterable[str], baseline: str, scale: str) -> list[Judged]:
@@ -149,9 +149,9 @@ def between_seeds(board: Board, a: str, b: str, condition: Condition) -> Against
     if not all(sides):
         return None
     cells = [(name, condition) for side in sides for name in side]
-    rows = [[readable(board, name, condition) for name in side] for side in sides]
+    ours, theirs = ([readable(board, name, condition) for name in side] for side in sides)
     names = (training(a), training(b))
-    return kept(board, ("seeds", *map(len, sides)), cells, lambda: against_seeds(*rows, names))
+    return kept(board, ("seeds", *map(len, sides)), cells, lambda: against_seeds(ours, theirs, names))
 
 
 def _seeds_told(board: Board, model: str, condition: Condition) -> list[str]:
@@ -192,10 +192,11 @@ def _seed_row(board: Board, a: str, b: str, condition: Condition, found: Against
 
 def alike(board: Board, a: str, b: str, condition: Condition) -> Alike:
     """Error consistency and confusion distance of two networks under a condition."""
-    pair, classes = [readable(board, model, condition) for model in (a, b)], len(board.classes)
+    ours, theirs = readable(board, a, condition), readable(board, b, condition)
+    classes = len(board.classes)
 
     def compute() -> Alike:
-        return Alike(error_consistency(*pair), confusion_distance(*pair, classes))
+        return Alike(error_consistency(ours, theirs), confusion_distance(ours, theirs, classes))
 
     return kept(board, ("alike", classes), [(a, condition), (b, condition)], compute)
 

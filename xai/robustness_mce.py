@@ -32,7 +32,6 @@ from xai.robustness_board import (
     reference,
     register,
     scaled,
-    shared,
     steps,
     title,
     told,
@@ -256,8 +255,8 @@ def mce_notes(board: Board, models: Iterable[str], scale: str, against: str) -> 
         f"This is the mean over the {len(expected)} degradations of the paper's grid at 3 levels, not the published "
         "mCE of 15 corruptions at 5 severities."
         if scale.startswith("paper")
-        else "The published mCE is of 15 corruptions at 5 severities, against a pretrained AlexNet: numbers from papers "
-        "have another reference and can't be set beside these."
+        else "The published mCE is of 15 corruptions at 5 severities, against a pretrained AlexNet: numbers from "
+        "papers have another reference and can't be set beside these."
     )
     lacking = {
         sentence
