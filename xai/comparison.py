@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from data import degradations, images, quality
 from data.cue10 import scene
+from data.datasets import ImageSource
 from models.registry import Model
 from xai import attribution, faithfulness
 from xai.attribution import ExplanationError, Heatmap
@@ -34,8 +35,9 @@ TOP_SHARE = 0.2
 class Picture:
     """An input picture: `pixels` uint8 `(3, H, W)`, what it is, and what is known of it.
 
-    `source` says where it can be had again: `upload`, `sample:NAME` or `cue10:SPLIT/INDEX`. `mask` is bool
-    `(H, W)` where the object is known exactly.
+    `source` says where it can be had again: `upload`, `sample:NAME`, `cue10:SPLIT/INDEX` or `DATASET:SPLIT/ID`.
+    `mask` is bool `(H, W)` where the object is known exactly. `image_id` is a dataset's name for it, which seeds what
+    is drawn for it, as it does in a sweep; without one the hash does.
     """
 
     name: str
@@ -45,6 +47,12 @@ class Picture:
     label: str | None = None
     mask: Tensor | None = None
     notes: tuple[str, ...] = ()
+    image_id: str = ""
+
+    @property
+    def seed_text(self) -> str:
+        """What the random draws of degradations are seeded with, beside the seed that is chosen."""
+        return self.image_id or self.sha256
 
 
 @dataclass(frozen=True)
@@ -175,10 +183,18 @@ def picture_from_image(image: images.Image, source: str = "upload", label: str |
 def picture_from_scene(split: str, index: int) -> Picture:
     """A drawn `cue10` scene with its class and exact mask; its hash is that of its pixels."""
     data = scene(split, index)
-    digest = hashlib.sha256(data.images[0].numpy().tobytes()).hexdigest()
+    found = picture_from_dataset(data, 0)
     mask = None if data.masks is None else data.masks[0]
-    label = data.classes[int(data.labels[0])]
-    return Picture(f"cue10 {split} {index}", data.images[0], digest, f"cue10:{split}/{index}", label, mask)
+    return replace(found, name=f"cue10 {split} {index}", source=f"cue10:{split}/{index}", mask=mask)
+
+
+def picture_from_dataset(data: ImageSource, row: int) -> Picture:
+    """The image in a row of a split, with its class; its hash is that of its pixels."""
+    pixels = data.pixels(slice(row, row + 1))[0]
+    image_id, label = data.ids[row], data.classes[int(data.labels[row])]
+    name = image_id if ":" in data.name else f"{data.name} {image_id}"
+    digest = hashlib.sha256(pixels.contiguous().numpy().tobytes()).hexdigest()
+    return Picture(name, pixels, digest, f"{data.name}:{data.split}/{image_id}", label, image_id=image_id)
 
 
 def make_view(picture: Picture, request: Request, size: int) -> View:
@@ -187,13 +203,13 @@ def make_view(picture: Picture, request: Request, size: int) -> View:
     scale = degradations.resolve_scale(request.scale or degradations.default_scale(size, size))
     degraded, words, parameters = clean, "none", {}
     if is_degraded(request):
-        ids = [picture.sha256]
+        ids = [picture.seed_text]
         options: dict[str, Any] = {"scale": scale, "image_ids": ids, "seed": request.seed}
         degraded = degradations.degrade(clean, request.degradation, request.severity, **options)
         words = degradations.describe(request.degradation, request.severity, scale, size)
         parameters = degradations.parameters(request.degradation, request.severity, scale, size)
         if degradations.resolve_name(request.degradation) == "motion_blur":
-            angle = degradations.motion_blur_angle(picture.sha256, request.severity, seed=request.seed)
+            angle = degradations.motion_blur_angle(picture.seed_text, request.severity, seed=request.seed)
             words, parameters = f"{words}, angle {angle:.0f}°", {**parameters, "angle": angle}
     height, width = picture.pixels.shape[-2:]
     resized = images.describe_resize(height, width, size, request.resize)
@@ -249,7 +265,14 @@ class _Cell:
 def _cell(model: Model, picture: Picture, view: View, request: Request, memo: Memo) -> _Cell:
     degraded = (request.degradation, request.severity, view.scale, request.seed)
     states = {"clean": ("clean",), "degraded": degraded if is_degraded(request) else ("clean",)}
-    keys = (model.name, str(model.input_size), model.card.sha256, picture.sha256, request.resize)
+    keys = (
+        model.name,
+        str(model.input_size),
+        model.card.sha256,
+        picture.sha256,
+        picture.image_id,
+        request.resize,
+    )
     return _Cell(model, view, keys, states, memo)
 
 
@@ -382,6 +405,7 @@ def compare(request: Request, picture: Picture, models: Sequence[Model], memo: M
         key = (
             "view",
             picture.sha256,
+            picture.image_id,
             size,
             request.resize,
             request.degradation,

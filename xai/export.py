@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from data import images, samples
+from data.catalogue import DATASETS
+from data.datasets import ImageSource, open_dataset
 from models import zoo
 from models.registry import Model
 from xai import figures
@@ -27,6 +29,7 @@ from xai.comparison import (
     Request,
     compare,
     no_memo,
+    picture_from_dataset,
     picture_from_image,
     picture_from_scene,
 )
@@ -105,6 +108,7 @@ def manifest(comparison: Comparison, style: Style) -> dict[str, Any]:
             "sha256": picture.sha256,
             "source": picture.source,
             "label": picture.label,
+            "image_id": picture.image_id,
             "width": width,
             "height": height,
         },
@@ -216,18 +220,50 @@ def read_manifest(content: bytes) -> tuple[Request, Style, dict[str, Any]]:
 def _is_image(facts: dict[str, Any]) -> bool:
     """Whether a manifest's facts of its picture have the right types."""
     named = all(isinstance(facts[key], str) for key in ("name", "sha256", "source"))
-    return named and isinstance(facts["label"], str | None)
+    return named and isinstance(facts["label"], str | None) and isinstance(facts.get("image_id", ""), str)
+
+
+_OF_A_FOLDER = re.compile(r"(folder:.+):((?:train|validation|test)/.+)", re.DOTALL)
+"""A folder's name may hold colons and slashes."""
+
+
+def _named(source: str) -> tuple[str, str]:
+    """Name of the dataset (or `sample`) and what is named of it; the first is empty where the source names none."""
+    match = _OF_A_FOLDER.fullmatch(source)
+    name, _, rest = match.groups() if match else source.partition(":")  # type: ignore[misc]
+    return name, rest
+
+
+def is_source(text: str) -> bool:
+    """Whether a text has the form of what `find_picture` takes, and so is no path."""
+    name = _named(text)[0]
+    return text != name and (name == "sample" or name in DATASETS or name.startswith("folder:"))
 
 
 def find_picture(source: str, label: str | None = None) -> Picture:
-    """The picture of a source: `sample:NAME` or `cue10:SPLIT/INDEX`; raises `ManifestError` for another."""
-    kind, _, rest = source.partition(":")
+    """The picture of a source: `sample:NAME`, `cue10:SPLIT/INDEX`, or `DATASET:SPLIT/ID` with an id of the split.
+
+    Raises `ManifestError` for another, and `DatasetError` for a dataset that is not on this machine.
+    """
+    kind, rest = _named(source)
     if kind == "sample" and rest in samples.SAMPLES:
         return picture_from_image(samples.load_sample(rest), source, label)
     split, _, number = rest.partition("/")
     if kind == "cue10" and number.isdigit() and len(number) < 7:
         return picture_from_scene(split, int(number))
-    raise ManifestError(f"There is no picture {source!r}; allowed are sample:NAME and cue10:SPLIT/NUMBER.")
+    if number and (kind in DATASETS or kind.startswith("folder:")):
+        return _of_dataset(open_dataset(kind, split), number)
+    raise ManifestError(
+        f"There is no picture {source!r}; allowed are sample:NAME, cue10:SPLIT/NUMBER and DATASET:SPLIT/ID."
+    )
+
+
+def _of_dataset(data: ImageSource, image_id: str) -> Picture:
+    if image_id not in data.ids:
+        raise ManifestError(
+            f"There is no image {image_id!r} in {data.name} {data.split}; its ids are such as {data.ids[0]!r}."
+        )
+    return picture_from_dataset(data, data.ids.index(image_id))
 
 
 def _picture(facts: dict[str, Any], image: Path | None) -> Picture:
@@ -242,7 +278,7 @@ def _picture(facts: dict[str, Any], image: Path | None) -> Picture:
         raise ManifestError(
             f"The picture given is not the one in the manifest ({facts['name']}): its sha256 differs."
         )
-    return picture
+    return replace(picture, image_id=facts.get("image_id", ""))
 
 
 def _models(request: Request, found: dict[str, Any], load: Callable[[str], Model]) -> list[Model]:

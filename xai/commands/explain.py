@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 def _read_pictures(names: Sequence[str]) -> tuple[list[Picture], list[str]]:
-    """Pictures from paths, `sample:NAME` and `cue10:SPLIT/NUMBER`, and a sentence for each that can't be used."""
+    """Pictures from paths, `sample:NAME` and `DATASET:SPLIT/ID`, and a sentence for each that can't be used."""
     from data.datasets import DatasetError
     from data.images import ImageError, read_image
     from xai.comparison import picture_from_image
-    from xai.export import ManifestError, find_picture
+    from xai.export import ManifestError, find_picture, is_source
 
     pictures, problems = [], []
     for name in names:
         try:
-            if name.startswith(("sample:", "cue10:")):
+            if is_source(name):
                 pictures.append(find_picture(name))
             else:
                 pictures.append(picture_from_image(read_image(Path(name).read_bytes(), Path(name).name)))
@@ -128,7 +128,10 @@ def _add_explain(commands: Any) -> None:
         "explain", help="heatmaps of pictures, clean and degraded, as figures and arrays"
     )
     parser.add_argument(
-        "images", nargs="+", metavar="IMAGE", help="a file, sample:NAME or cue10:SPLIT/NUMBER"
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="a file, sample:NAME, cue10:SPLIT/NUMBER or DATASET:SPLIT/ID",
     )
     parser.add_argument("--models", nargs="+", required=True, metavar="NAME", help="one or two names")
     parser.add_argument("--methods", nargs="+", default=["gradcam"], metavar="METHOD")
