@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,16 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
+from data.degradations import DEGRADATIONS
 from models import registry
 from models.cards import Card
 from tests.test_network_table import answers, card
+from tests.test_results import BLANK, put, rows
 from xai import papers, tables
 from xai.cli import main
 from xai.papers import CLAIMS, Claim, Match, Row
 from xai.predictions import Predictions
+from xai.results import Condition, open_results
 
 
 def trained(
@@ -30,10 +34,10 @@ def trained(
 
 def found(cards: list[Card], paper: str, system: str, metric: str, condition: str = "clean") -> Row:
     """The row of one claim; predictions are the same hand-made ones for every network."""
-    rows = papers.rows({c.name: c for c in cards}, lambda _name: answers(3, 4))
+    every = papers.rows({c.name: c for c in cards}, lambda _name: answers(3, 4), lambda *_: None)
     (row,) = [
         row
-        for row in rows
+        for row in every
         if row.claim.paper.startswith(paper)
         and (row.claim.system, row.claim.metric, row.claim.condition) == (system, metric, condition)
     ]
@@ -111,10 +115,29 @@ def test_auc_of_three_classes_by_hand() -> None:
     assert papers._auc(CLAIMS[1], card(), lambda _name: None) is None
 
 
-def test_degraded_conditions_are_left_empty() -> None:
+def test_degraded_conditions_are_left_empty_where_no_sweep_was_made() -> None:
     row = found([trained("a", "alexnet", 0.8)], "AlexNet", "AlexNet", "accuracy %", "JPEG, high")
     assert (row.ours, row.difference, row.state) == (None, None, papers.NOT_MEASURED)
     assert row.networks == ("a",)
+
+
+def test_degraded_conditions_are_those_of_the_sweeps(tmp_path: Path) -> None:
+    network = trained("a-s0", "alexnet", 0.8, dataset="cue10")
+    jpeg = replace(BLANK, degradation="jpeg_compression", scale=papers.PAPER_SCALE, severity=3.0)
+    jpeg = replace(jpeg, degradation_version=DEGRADATIONS["jpeg_compression"].version)
+    put(tmp_path, jpeg, rows([0, 1, 1]))
+    put(tmp_path, replace(jpeg, limit=3), rows([0, 0, 0]))
+    degraded = papers.accuracies(open_results([tmp_path]))
+    assert degraded(network, papers.GRID["JPEG, high"]) == pytest.approx(2 / 3)
+    assert degraded(network, papers.GRID["JPEG, low"]) is None
+    assert degraded(replace(network, dataset="cifar10"), papers.GRID["JPEG, high"]) is None
+    claims = papers.rows({"a-s0": replace(network, dataset="cifar10")}, lambda _name: None, lambda *_: 0.25)
+    asked = ("AlexNet", "accuracy %")
+    shown = [row for row in claims if (row.claim.system, row.claim.metric) == asked]
+    ours = {row.claim.condition: row.ours for row in shown}
+    assert set(ours) == {"clean", *papers.GRID}
+    assert ours["noise, medium"] == 25
+    assert papers.GRID["noise, medium"] == Condition("gaussian_noise", "paper-relative", 2.0)
 
 
 def test_single_batches_are_said_with_their_interval() -> None:

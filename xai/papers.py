@@ -15,7 +15,9 @@ from functools import cache
 from models.cards import Card, recipe_name, trial_limit
 from xai import metrics, tables
 from xai.network_table import counted, readable_predictions
-from xai.predictions import Predictions
+from xai.predictions import Predictions, PredictionsError
+from xai.results import SHIPPED as SHIPPED_RESULTS
+from xai.results import Board, Condition, Results, local_folder, open_results
 from xai.statistics import wilson
 from xai.tables import Cell
 
@@ -24,6 +26,20 @@ CLEAN = "clean"
 CAPTION = "Numbers claimed in papers beside ours."
 Read = Callable[[str], Predictions | None]
 """Answers of the network of that name on the test split, None where there are none."""
+Degraded = Callable[[Card, Condition], float | None]
+"""Accuracy of a network under a condition in [0, 1], None where it was not asked."""
+PAPER_SCALE = "paper-relative"
+GRID: dict[str, Condition] = {
+    f"{word}, {level}": Condition(name, PAPER_SCALE, float(severity))
+    for word, name in {
+        "noise": "gaussian_noise",
+        "blur": "gaussian_blur",
+        "motion": "motion_blur",
+        "JPEG": "jpeg_compression",
+    }.items()
+    for severity, level in enumerate(("low", "medium", "high"), start=1)
+}
+"""What the papers' conditions are called here."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +96,7 @@ _LOW_AUC = "A macro one-vs-rest AUC this low is implausible at such an accuracy.
 _ONE_BATCH = "This is exactly {right}/64, so probably the accuracy on one batch."
 _PLOT = "The paper's plotted validation accuracy (84 %) contradicts this figure of its table."
 _NO_DATASET = "The paper does not state its dataset."
+_LENGTHS = "Ours has the paper's lengths scaled to the width of our images."
 _ODD = ("AlexNet", "JPEG, low")
 _TRAINING = "Training accuracy; ours is only known on augmented pictures and is not set beside it."
 
@@ -195,7 +212,8 @@ def _quality() -> list[Claim]:
 
 def _quality_caveat(system: str, condition: str) -> str:
     odd = " It is claimed to be better here than on clean pictures." if (system, condition) == _ODD else ""
-    return _NO_DATASET + odd
+    lengths = f" {_LENGTHS}" if condition.startswith(("blur", "motion")) else ""
+    return _NO_DATASET + odd + lengths
 
 
 def _sizes() -> list[Claim]:
@@ -222,13 +240,47 @@ def _sizes() -> list[Claim]:
 CLAIMS: tuple[Claim, ...] = (*_improved(), *_transfer(), *_modified(), *_quality(), *_sizes())
 
 
-def rows(records: Mapping[str, Card], read: Read | None = None) -> list[Row]:
-    """Every claim beside the number of ours that fits it best; `read` gives stored answers (default: the project's)."""
+def rows(
+    records: Mapping[str, Card], read: Read | None = None, degraded: Degraded | None = None
+) -> list[Row]:
+    """Every claim beside the number of ours that fits it best.
+
+    `read` gives stored answers to clean images (default: the project's), `degraded` accuracies under a condition
+    (default: those of the sweeps on this machine).
+    """
     read_once = cache(read or (lambda name: readable_predictions(records[name])))
-    return [_row(claim, list(records.values()), read_once) for claim in CLAIMS]
+    asked = degraded or accuracies(open_results([local_folder(), SHIPPED_RESULTS], records))
+    return [_row(claim, list(records.values()), read_once, asked) for claim in CLAIMS]
 
 
-def _row(claim: Claim, cards: Sequence[Card], read: Read) -> Row:
+def accuracies(found: Results) -> Degraded:
+    """Accuracies on all test images of a network's own dataset, in full precision with seed 0, from stored sweeps."""
+    boards = [board for board in found.boards.values() if _counts(board)]
+
+    def degraded(card: Card, condition: Condition) -> float | None:
+        for board in boards:
+            if board.setting.dataset == card.dataset and board.has(card.name, condition):
+                return _readable_accuracy(board, card.name, condition)
+        return None
+
+    return degraded
+
+
+def _counts(board: Board) -> bool:
+    setting = board.setting
+    return (setting.split, setting.limit, setting.precision, setting.seed) == ("test", 0, "fp32", 0)
+
+
+def _readable_accuracy(board: Board, model: str, condition: Condition) -> float | None:
+    """None also for a file that can't be used."""
+    try:
+        answers = board.answers(model, condition)
+    except PredictionsError:
+        return None
+    return None if answers is None else answers.accuracy
+
+
+def _row(claim: Claim, cards: Sequence[Card], read: Read, degraded: Degraded) -> Row:
     if claim.metric in COUNTS and claim.ours is not None:
         name = claim.ours.architectures[0]
         return Row(
@@ -238,11 +290,19 @@ def _row(claim: Claim, cards: Sequence[Card], read: Read) -> Row:
     if not found:
         state = NOT_MEASURED if claim.ours is None else NOT_TRAINED
         return Row(claim, None, (), "", state, _sentences(claim.caveat, _interval(claim)))
-    values = [MEASURES.get(claim.metric, _unknown)(claim, card, read) for card in found]
+    values = [_measured(claim, card, read, degraded) for card in found]
     ours = statistics.fmean(known) if (known := [v for v in values if v is not None]) == values else None
     caveat = _sentences(claim.caveat, _interval(claim), _other_data(claim, found[0]), _options(found[0]))
     state = NOT_MEASURED if ours is None else _trained(found)
     return Row(claim, ours, tuple(card.name for card in found), found[0].dataset, state, caveat)
+
+
+def _measured(claim: Claim, card: Card, read: Read, degraded: Degraded) -> float | None:
+    """Ours for one network, in the unit of the claim's metric."""
+    if claim.metric == "accuracy %" and claim.condition in GRID:
+        share = degraded(card, GRID[claim.condition])
+        return None if share is None else 100 * share
+    return MEASURES.get(claim.metric, _unknown)(claim, card, read)
 
 
 def best_match(match: Match, cards: Sequence[Card]) -> list[Card]:

@@ -11,7 +11,7 @@ from models import zoo
 from models.cards import Card
 from xai import ablations, export, figures, network_table, papers
 from xai.network_table import Network, Untrained
-from xai.ui import explaining, exports
+from xai.ui import explaining, exports, result_data
 
 READ_AGAIN = 10
 """Seconds after which cards are read again: a training may have ended."""
@@ -48,12 +48,12 @@ def _untrained(trained: tuple[str, ...]) -> list[Untrained]:
 
 def paper_rows() -> list[papers.Row]:
     """Every claim beside ours."""
-    return _paper_rows(_state())
+    return _paper_rows(_state() + result_data.state())
 
 
 @st.cache_resource(show_spinner="Measuring ours from the stored answers.", max_entries=2)
 def _paper_rows(state: str) -> list[papers.Row]:
-    return papers.rows(cards())
+    return papers.rows(cards(), degraded=papers.accuracies(result_data.stored()))
 
 
 def ablation_rows() -> list[ablations.AblationRow]:

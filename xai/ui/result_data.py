@@ -44,7 +44,16 @@ def folders() -> tuple[Path, Path]:
 def stored() -> Results:
     """Everything stored on this machine."""
     networks = tuple((name, card.sha256) for name, card in explaining.cards().items())
-    return _gathered(tuple(results.signature(folder) for folder in folders()), networks)
+    return _gathered(_signatures(), networks)
+
+
+def state() -> str:
+    """What tells the stored answers from those of another moment."""
+    return repr(_signatures())
+
+
+def _signatures() -> tuple[Signature, ...]:
+    return tuple(results.signature(folder) for folder in folders())
 
 
 def choose_board() -> Board | None:
