@@ -20,6 +20,7 @@ from torch import Tensor
 
 from data.datasets import DatasetError, ImageSource, Progress, evenly_spread, open_dataset
 from data.degradations import degrade
+from data.remedies import remedy
 from models import zoo
 from models.registry import Model
 from xai import batching
@@ -240,12 +241,12 @@ def forward_batch_size(images: Tensor, device: torch.device) -> int:
 def degraded_batch(data: ImageSource, cell: Cell, rows: slice, device: torch.device) -> Tensor:
     """The images that the cell's network sees, float32 `(n, 3, H, W)` in [0, 1]: a function of cell and image alone."""
     images = data.pixels(rows).to(device).float() / 255
+    ids, known = data.ids[rows], {"severity": cell.severity, "scale": cell.scale, "seed": cell.seed}
+    if cell.degradation != CLEAN:
+        images = degrade(images, cell.degradation, image_ids=ids, **known)  # type: ignore[arg-type]
     if cell.remedy:
-        raise SweepError(f"there is no remedy {cell.remedy!r} yet; the only one allowed is none.")
-    if cell.degradation == CLEAN:
-        return images
-    ids = data.ids[rows]
-    return degrade(images, cell.degradation, cell.severity, scale=cell.scale, image_ids=ids, seed=cell.seed)
+        images = remedy(images, cell.remedy, degradation=cell.degradation, image_ids=ids, **known)  # type: ignore
+    return images
 
 
 @torch.inference_mode()

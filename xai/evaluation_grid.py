@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from data.catalogue import dataset, file_stem
@@ -23,6 +23,7 @@ from data.degradations import (
     resolve_name,
     resolve_scale,
 )
+from data.remedies import NAMES, TOLD, refusal, versioned
 from models.cards import Card
 
 CLEAN = "clean"
@@ -31,6 +32,14 @@ PRECISIONS = ("fp32", "bf16")
 PAPER = ("gaussian_noise", "gaussian_blur", "motion_blur", "jpeg_compression", "pixelate")
 SETS = {"paper": "paper-relative", "cifar-c": "cifar-c", "imagenet-c": "imagenet-c"}
 """Named sets of degradations and their scales: the paper's five at 3 levels, or all that the scale has at 5."""
+
+REMEDY_SETS = {
+    "none": ("",),
+    "blind": tuple(name for name in NAMES if not name.endswith(TOLD)),
+    "told": tuple(name for name in NAMES if name.endswith(TOLD)),
+    "all": ("", *NAMES),
+}
+"""Named sets of remedies; the empty name is that of none."""
 
 _NAME_LENGTH = 100
 _HASH_LENGTH = 12
@@ -42,7 +51,8 @@ class Cell:
 
     `severity` is in the levels of `scale` (both 0 and empty where `degradation` is `CLEAN`). `seed` is that of the
     dataset's random degradations, 0 for those that draw nothing. `remedy` names what is done to the degraded image
-    before the network sees it, empty for nothing. `limit` is the number of images, evenly spread, 0 for all.
+    before the network sees it, with its version (see `data.remedies`), empty for nothing. `limit` is the number of
+    images, evenly spread, 0 for all.
     """
 
     dataset: str
@@ -163,6 +173,38 @@ def _members(name: str, scale: str | None, image_size: int) -> list[tuple[str, s
     return [(degradation, full or default_scale(image_size, image_size))]
 
 
+def _repaired(
+    remedies: Sequence[str], asked: Sequence[tuple[str, str, float]]
+) -> list[tuple[str, tuple[str, str, float]]]:
+    """Every remedy, by its name with the version, with every condition that it applies to."""
+    found = []
+    for name in dict.fromkeys(remedies):
+        for remedy in REMEDY_SETS.get(name, (name,)):
+            refused = {each: refusal_of(remedy, each) for each in asked}
+            if name not in REMEDY_SETS and all(refused.values()):
+                raise ValueError(f"{list(refused.values())[-1]}.")
+            full = versioned(remedy) if remedy else ""
+            found += [(full, each) for each in asked if not refused[each]]
+    return list(dict.fromkeys(found))
+
+
+def refusal_of(remedy: str, condition: tuple[str, str, float]) -> str:
+    """Why a remedy does not apply to a condition (degradation, scale, severity), empty where it does."""
+    degradation, _scale, severity = condition
+    return refusal(remedy, degradation if severity else CLEAN) if remedy else ""
+
+
+def where_told(cells: Iterable[Cell]) -> tuple[str, ...]:
+    """For every told remedy of the cells, one sentence that says under what it is used and that others lack it."""
+    found: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        if TOLD in cell.remedy:
+            found.setdefault(cell.remedy, {})[cell.degradation] = None
+    return tuple(
+        f"{remedy} is for {', '.join(known)}, and left out elsewhere." for remedy, known in found.items()
+    )
+
+
 def grid(
     datasets: Sequence[str],
     models: Sequence[Card],
@@ -172,14 +214,16 @@ def grid(
     scale: str | None = None,
     split: str = "test",
     seed: int = 0,
-    remedies: Sequence[str] = ("",),
+    remedies: Sequence[str] = ("none",),
     precision: str = PRECISIONS[0],
     limit: int = 0,
 ) -> tuple[Cell, ...]:
     """Every cell of a sweep, each once, in the order in which they are best computed: all networks side by side.
 
-    Raises `ValueError` with one sentence for a name, severity, scale, split, precision or limit that is not allowed,
-    and for a network that does not know the classes of a dataset or takes images of another size.
+    `remedies` are names of `REMEDY_SETS` or of remedies; told ones are left out where they do not apply. Raises
+    `ValueError` with one sentence for a name, severity, scale, split, precision or limit that is not allowed, for a
+    remedy that applies to nothing that is asked for, and for a network that does not know the classes of a dataset or
+    takes images of another size.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"the precision is {precision!r}; allowed are {', '.join(PRECISIONS)}.")
@@ -191,7 +235,7 @@ def grid(
         _check(name, split, models)
         entry = dataset(name)
         asked = conditions(degradations, scale, severities, entry.image_size)
-        for remedy, condition, card in itertools.product(remedies, asked, models):
+        for (remedy, condition), card in itertools.product(_repaired(remedies, asked), models):
             blank = Cell(
                 entry.name, split, card.name, card.sha256, CLEAN, "", 0.0, 0, 0, remedy, precision, limit
             )

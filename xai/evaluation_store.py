@@ -1,9 +1,9 @@
 """The results of a sweep on disk: one Parquet file for each cell, written whole or not at all.
 
 The file's metadata holds every field of its `Cell` (as text, under the field's name), `classes` (JSON), `data_sha256`
-(ids, labels and pixels of the clean images), `constants` (of the degradation, JSON), and `versions` (JSON). Its name
-ends in a hash of the cell's fields, so results of another network or degradation never take its place. The folder may
-hold anything else besides.
+(ids, labels and pixels of the clean images), `constants` (of the degradation, JSON), `remedy_constants` (where there
+is a remedy: its own, JSON), and `versions` (JSON). Its name ends in a hash of the cell's fields, so results of another
+network or degradation never take its place. The folder may hold anything else besides.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data import degradations
+from data import degradations, remedies
 from data.datasets import ImageSource
 from models.files import write_text
 from xai import tables
@@ -44,19 +44,18 @@ def data_sha256(data: ImageSource) -> str:
 def facts_of(cell: Cell, data: ImageSource, classes: Sequence[str], data_digest: str) -> dict[str, str]:
     """What a cell's file says of itself; `classes` are those that its class numbers mean."""
     texts = {name: str(value) for name, value in asdict(cell).items()}
-    constants = (
-        {}
-        if cell.degradation == CLEAN
-        else degradations.parameters(
-            cell.degradation, cell.severity, cell.scale, data.pixels(slice(0)).shape[-1]
-        )
-    )
+    size = data.pixels(slice(0)).shape
+    known = (cell.degradation, cell.severity, cell.scale, size[-1])
+    constants = {} if cell.degradation == CLEAN else degradations.parameters(*known)
+    own = remedies.parameters(cell.remedy, *known, size[-2]) if cell.remedy else {}
+    repair = {"remedy_constants": json.dumps(own)} if cell.remedy else {}
     return {
         "format": FORMAT,
         **texts,
         "classes": json.dumps(list(classes)),
         "data_sha256": data_digest,
         "constants": json.dumps(constants),
+        **repair,
         "versions": json.dumps(versions()),
     }
 

@@ -23,9 +23,12 @@ _BAR = "{desc} {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
     """Compute what is missing, and say how accurate every network is under every condition."""
+    from xai.evaluation_grid import where_told
     from xai.evaluation_store import summary_rows, write_summary
 
     cells = _cells(arguments)
+    for line in where_told(cells):
+        print(f"xai evaluate: {line}", file=sys.stderr)
     summary, signals = _sweep(cells, arguments)
     rows, problems = summary_rows(arguments.out, summary.failed)
     table = write_summary(arguments.out, rows)
@@ -61,6 +64,7 @@ def _cells(arguments: argparse.Namespace) -> tuple[Cell, ...]:
         scale=arguments.scale,
         split=arguments.split,
         seed=arguments.seed,
+        remedies=arguments.remedies,
         precision=arguments.precision,
         limit=arguments.limit or 0,
     )
@@ -154,6 +158,13 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "--severities", nargs="+", type=float, metavar="S", help="all whole ones, if not given"
+    )
+    parser.add_argument(
+        "--remedies",
+        nargs="+",
+        default=["none"],
+        metavar="NAME",
+        help="repairs before the network: none, blind, told, all, or names such as nlm or nlm+told (none)",
     )
     parser.add_argument("--scale", help="paper-relative, paper-literal, cifar-c or imagenet-c")
     parser.add_argument("--split", default="test")
