@@ -26,6 +26,8 @@ from data.datasets import DatasetError, Progress
 from data.images import DEFAULT_LIMITS, ImageError, display_name, read_image, resize_pixels
 from data.storage import cache_folder, read_tensors, write_tensors
 
+HELD_BYTES = 192 * 2**20
+"""Pixels of a stream that are kept once they are decoded, if that is all of them: all of CIFAR-10 is less."""
 READ_AHEAD = 2
 """Batches that each process holds ready."""
 MAX_WORKERS = 8
@@ -125,7 +127,6 @@ def _as_it_is(batch: Any) -> Any:
 def _ignore_interrupts(_worker: int) -> None:
     """Ctrl-C reaches the workers as well; it is for the process that started them to end them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def examine(
@@ -211,6 +212,22 @@ class _Reading:
     next: range
 
 
+class _Held:
+    """The pixels of a small stream, `(N, 3, size, size)`, as far as they were decoded yet."""
+
+    def __init__(self, count: int, size: int) -> None:
+        self.pixels = torch.empty(count, 3, size, size, dtype=torch.uint8)
+        self.rows: set[int] = set()
+
+    def __contains__(self, rows: range) -> bool:
+        return self.rows.issuperset(rows)
+
+    def keep(self, rows: range, pixels: Tensor) -> None:
+        """Add the pixels of these rows."""
+        self.pixels[rows.start : rows.stop] = pixels
+        self.rows.update(rows)
+
+
 @dataclass(eq=False)
 class ImageStream:
     """One split of a folder, whose pixels are decoded when they are asked for; see `data.datasets.ImageSource`.
@@ -230,12 +247,21 @@ class ImageStream:
     notes: tuple[str, ...] = ()
     workers: int | None = None
     _reading: _Reading | None = field(default=None, repr=False)
+    _held: _Held | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if 3 * self.size**2 * len(self) <= HELD_BYTES:
+            self._held = _Held(len(self), self.size)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_reading": None}
+        return {**self.__dict__, "_reading": None, "_held": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()
 
     def take(self, indices: Tensor) -> ImageStream:
         """The images at `indices`, an int64 `(M,)`, in that order."""
@@ -246,6 +272,7 @@ class ImageStream:
             ids=tuple(self.ids[row] for row in rows),
             digests=tuple(self.digests[row] for row in rows),
             _reading=None,
+            _held=None,
         )
 
     def content(self) -> Iterator[bytes]:
@@ -260,6 +287,15 @@ class ImageStream:
         asked = range(len(self))[rows]
         if not asked:
             return torch.empty(0, 3, self.size, self.size, dtype=torch.uint8)
+        if self._held is None:
+            return self._decoded(asked)
+        if asked not in self._held:
+            self._held.keep(asked, self._decoded(asked))
+        if len(self._held.rows) == len(self):
+            self._reading = None  # ends the workers
+        return self._held.pixels[asked.start : asked.stop]
+
+    def _decoded(self, asked: range) -> Tensor:
         if self._reading is None or self._reading.next != asked:
             self._reading = self._start(asked)
         found = self._next(self._reading)

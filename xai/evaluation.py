@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,8 +43,8 @@ class SweepError(ValueError):
     """A network that can't answer for a cell, with the reason in one sentence."""
 
 
-class _Cancelled(Exception):
-    """The caller wants the sweep to end."""
+class Cancelled(Exception):
+    """The caller wants the sweep to end; no failure of a cell."""
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Images:
 
 
 @dataclass
-class _Sweep:
+class Work:
     """A sweep at work: where to, how, and what became of its cells so far."""
 
     folder: Path
@@ -77,17 +77,18 @@ class _Sweep:
     report: Report | None
     cancelled: Callable[[], bool]
     load: Callable[[str, torch.device], Model]
+    engine: Engine | None = None
     total: int = 0
     summary: Summary = field(default_factory=Summary)
     models: dict[str, Model] = field(default_factory=dict)
 
     def tell(self, share: float, what: str) -> None:
-        """Report how far the sweep is, `share` in cells of the group at work; raises `_Cancelled` if it is to end."""
+        """Report how far the sweep is, `share` in cells of the group at work; raises `Cancelled` if it is to end."""
         done = len(self.summary.computed) + len(self.summary.failed)
         if self.report:
             self.report(min(done + share, self.total), self.total, what)
         if self.cancelled():
-            raise _Cancelled
+            raise Cancelled
 
     def fail(self, cell: Cell, error: Exception) -> None:
         """Note that a cell can't be had, and why."""
@@ -125,16 +126,18 @@ def sweep(
     loading: Progress | None = None,
     cancelled: Callable[[], bool] = lambda: False,
     load: Callable[[str, torch.device], Model] = zoo.load,
+    engine: Engine | None = None,
 ) -> Summary:
     """Compute and store every cell that `folder` doesn't have yet; the results are the same in any order or company.
 
     `batch_size` None is what was quickest for images of that size. `compact` stores confidence and the probability
     of the right class in place of all probabilities. `cancelled` is asked before every batch of every network: the
     cells that are being computed then are lost, those stored stay. `loading` is told of datasets being read. A cell
-    that fails, for whatever reason, is noted with it, and the sweep goes on.
+    that fails, for whatever reason, is noted with it, and the sweep goes on. `engine` is where the networks are asked,
+    None for here, one group of cells after another.
     """
-    state = _Sweep(folder, torch.device(device), batch_size, compact, progress, cancelled, load)
-    with contextlib.suppress(_Cancelled):
+    state = Work(folder, torch.device(device), batch_size, compact, progress, cancelled, load, engine)
+    with contextlib.suppress(Cancelled):
         for group in _grouped(cells, lambda cell: (cell.dataset, cell.split, cell.limit)):
             _sweep_dataset(state, group, loading)
         state.tell(0, "")
@@ -151,11 +154,18 @@ def _grouped(cells: Iterable[Cell], key: Callable[[Cell], Hashable]) -> list[lis
     return list(groups.values())
 
 
-def _sweep_dataset(state: _Sweep, cells: Sequence[Cell], loading: Progress | None) -> None:
+def _sweep_dataset(state: Work, cells: Sequence[Cell], loading: Progress | None) -> None:
     """Do all cells on the same images."""
     first = cells[0]
+
+    def told(done: int, total: int, what: str) -> None:
+        if state.cancelled():
+            raise Cancelled
+        if loading:
+            loading(done, total, what)
+
     try:
-        data = evenly_spread(open_dataset(first.dataset, first.split, loading), first.limit or None)
+        data = evenly_spread(open_dataset(first.dataset, first.split, told), first.limit or None)
     except (DatasetError, OSError) as error:
         for cell in cells:
             state.fail(cell, error)
@@ -167,41 +177,48 @@ def _sweep_dataset(state: _Sweep, cells: Sequence[Cell], loading: Progress | Non
     state.total += len(missing)
     groups = _grouped(missing, lambda cell: cell.pixels)
     while groups:
-        busy = [group for group in groups if not _try_group(state, group, images)]
+        busy = (state.engine or one_by_one)(state, groups, images)
         if len(busy) == len(groups):
             time.sleep(WAIT_SECONDS)
         groups = busy
 
 
-def _try_group(state: _Sweep, cells: Sequence[Cell], images: Images) -> bool:
+def one_by_one(state: Work, groups: Sequence[list[Cell]], images: Images) -> list[list[Cell]]:
+    """Do the groups, each of cells that see the same images; returns those that other processes are at."""
+    return [group for group in groups if not _try_group(state, group, images)]
+
+
+def _try_group(state: Work, cells: Sequence[Cell], images: Images) -> bool:
     """Do the cells that see the same images; False when another process is at them."""
     state.tell(0, cells[0].condition)
+    with claim(state, cells, images) as missing:
+        if missing:
+            for cell, shares in ask(state, missing, images.data).items():
+                store(state, cell, images, shares)
+    return missing is not None
+
+
+@contextlib.contextmanager
+def claim(state: Work, cells: Sequence[Cell], images: Images) -> Iterator[list[Cell] | None]:
+    """Keep other processes from a group; gives its cells that are not stored yet, None while another is at it."""
     lock = take_lock(state.folder / LOCKS / cells[0].pixels.key)
     if lock is None:
-        return False
+        yield None
+        return
     with lock:
         done = [cell for cell in cells if state.is_done(cell, images)]  # by another process meanwhile
         state.summary.skipped += done
         state.total -= len(done)
-        _run_group(state, [cell for cell in cells if cell not in done], images)
-    return True
-
-
-def _run_group(state: _Sweep, cells: Sequence[Cell], images: Images) -> None:
-    """Compute the cells and store those that did not fail."""
-    for cell, shares in _answers(state, cells, images.data).items():
-        try:
-            _store(state, cell, images, shares)
-            state.summary.computed.append(cell)
-        except (ValueError, OSError) as error:
-            state.fail(cell, error)
+        yield [cell for cell in cells if cell not in done]
 
 
 Shares = tuple[np.ndarray, np.ndarray]
 """Predicted classes `(N,)` and probabilities `(N, K)` in half precision."""
+Engine = Callable[[Work, Sequence[list[Cell]], Images], list[list[Cell]]]
+"""Does groups of cells as `one_by_one` does."""
 
 
-def _answers(state: _Sweep, cells: Sequence[Cell], data: ImageSource) -> dict[Cell, Shares]:
+def ask(state: Work, cells: Sequence[Cell], data: ImageSource) -> dict[Cell, Shares]:
     """What every network says; those that fail are noted and left out."""
     parts: dict[Cell, list[Shares]] = {cell: [] for cell in cells}
     size = state.batch_size or forward_batch_size(data.pixels(slice(0)), state.device)
@@ -265,13 +282,17 @@ def shares(model: Model, pixels: Tensor, precision: str) -> Shares:
     return scores.argmax(dim=1).cpu().numpy(), probabilities
 
 
-def _store(state: _Sweep, cell: Cell, images: Images, answers: Shares) -> None:
-    data = images.data
-    model = state.model(cell, data)
-    numbers = torch.tensor([model.classes.index(name) for name in data.classes])  # the network's own
-    rows = Predictions(data.ids, numbers[data.labels.cpu()].numpy(), *answers)
-    facts = facts_of(cell, data, model.classes, images.sha256)
-    save(state.folder, cell, rows.compact() if state.compact else rows, facts)
+def store(state: Work, cell: Cell, images: Images, answers: Shares) -> None:
+    """Store what a network answered, or note why that can't be."""
+    try:
+        data, model = images.data, state.model(cell, images.data)
+        numbers = torch.tensor([model.classes.index(name) for name in data.classes])  # the network's own
+        rows = Predictions(data.ids, numbers[data.labels.cpu()].numpy(), *answers)
+        facts = facts_of(cell, data, model.classes, images.sha256)
+        save(state.folder, cell, rows.compact() if state.compact else rows, facts)
+        state.summary.computed.append(cell)
+    except (ValueError, OSError) as error:
+        state.fail(cell, error)
 
 
 def _reason(error: Exception) -> str:

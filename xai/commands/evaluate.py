@@ -14,7 +14,7 @@ from xai.commands.common import check_device, percent, progress_bar, show_progre
 
 if TYPE_CHECKING:
     from models.cards import Card
-    from xai.evaluation import Summary
+    from xai.evaluation import Engine, Summary
     from xai.evaluation_grid import Cell
     from xai.evaluation_store import Row
 
@@ -34,8 +34,8 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     table = write_summary(arguments.out, rows)
     for line in (*summary.notes, *problems):
         print(f"xai evaluate: {line}", file=sys.stderr)
-    for cell, reason in summary.failed.items():
-        print(f"xai evaluate: {cell.model}, {cell.condition}: {reason}", file=sys.stderr)
+    for line in _failures(summary.failed):
+        print(f"xai evaluate: {line}", file=sys.stderr)
     print("\n".join(_accuracies(cells, rows)))
     done = len(summary.computed) + len(summary.skipped)
     print(
@@ -48,11 +48,26 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     return 0 if done == len(cells) else 1
 
 
+def _failures(failed: Mapping[Cell, str]) -> list[str]:
+    """One sentence for each reason, with the number of cells."""
+    reasons: dict[str, list[Cell]] = {}
+    for cell, reason in failed.items():
+        reasons.setdefault(reason, []).append(cell)
+    return [_failure(reason, cells) for reason, cells in reasons.items()]
+
+
+def _failure(reason: str, cells: Sequence[Cell]) -> str:
+    first = f"{cells[0].model}, {cells[0].condition}"
+    return (
+        f"{first}: {reason}" if len(cells) == 1 else f"{len(cells):,} cells failed, first {first}: {reason}"
+    )
+
+
 def _cells(arguments: argparse.Namespace) -> tuple[Cell, ...]:
     from xai.evaluation_grid import grid
 
     check_device(arguments.device)
-    for name in ("limit", "batch_size"):
+    for name in ("limit", "batch_size", "workers"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be at least 1.")
@@ -82,7 +97,8 @@ def _sweep(cells: Sequence[Cell], arguments: argparse.Namespace) -> tuple[Summar
     """Run the sweep with a progress bar; returns the signals that stopped it, too."""
     from xai.evaluation import sweep
 
-    with progress_bar(len(cells), "cells") as bar, _stop_signals() as signals:
+    bars = progress_bar(len(cells), "cells")
+    with bars as bar, _stop_signals() as signals, _engine(arguments) as engine:
         bar.bar_format = _BAR
 
         def report(done: float, total: int, what: str) -> None:
@@ -99,8 +115,20 @@ def _sweep(cells: Sequence[Cell], arguments: argparse.Namespace) -> tuple[Summar
             progress=report,
             loading=show_progress(),
             cancelled=lambda: bool(signals),
+            engine=engine,
         )
     return summary, signals
+
+
+def _engine(arguments: argparse.Namespace) -> contextlib.AbstractContextManager[Engine | None]:
+    """Where the networks are asked, None for here; a choice between the two only, as argparse sees to it."""
+    if arguments.engine == "ray":
+        from xai.evaluation_ray import ray_engine
+
+        return ray_engine(arguments.workers)
+    if arguments.workers:
+        raise ValueError(f"--workers is {arguments.workers}, but only --engine ray has workers.")
+    return contextlib.nullcontext()
 
 
 @contextlib.contextmanager
@@ -176,5 +204,12 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--compact", action="store_true", help="store no probabilities of classes neither right nor predicted"
     )
+    parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="ray: on Ray Data, on one machine or many (local)",
+    )
+    parser.add_argument("--workers", type=int, help="processes of --engine ray (one per core)")
     parser.add_argument("--out", type=Path, required=True)
     parser.set_defaults(run=run_evaluate)
