@@ -6,6 +6,7 @@ Whatever takes long is kept in the board's memo under the files it was computed 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -140,8 +141,6 @@ def idle(board: Board, condition: Condition) -> bool:
 
 def _constants(board: Board, condition: Condition) -> Mapping[str, float]:
     """The degradation's constants as the stored cells give them."""
-    import json
-
     stored = next(entry for (_, asked), entry in board.entries.items() if asked == condition)
     found: dict[str, float] = json.loads(stored.facts.get("constants", "{}"))
     return found

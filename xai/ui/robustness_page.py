@@ -1,0 +1,71 @@
+"""The Robustness page from its first widget to its last table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from xai.results import Board
+from xai.ui import (
+    result_data,
+    robustness_compare,
+    robustness_scores,
+    robustness_show,
+    showing,
+    state,
+    widgets,
+)
+from xai.ui.robustness_show import Chosen
+
+VIEWS: dict[str, str] = {
+    "curves": "Curves",
+    "grid": "Grid",
+    "mce": "Corruption errors (mCE)",
+    "calibration": "Calibration",
+    "paper": "The paper's grid",
+}
+COMMON = ("part", result_data.KEY, "networks", "scale")
+
+
+def draw() -> None:
+    """Draw the chosen part of the page; what can't be done is said in one sentence."""
+    options: dict[str, Any] = {"words": VIEWS.__getitem__, "draw": st.radio, "horizontal": True}
+    view = widgets.one_of("Part of the page", "part", list(VIEWS), "curves", **options)
+    board = result_data.choose_board()
+    with showing.one_sentence():
+        if board is not None:
+            _PARTS[view](board)
+    result_data.notes()
+    state.write_link((*COMMON, *_KEYS[view]))
+    if found := state.ignored():
+        words = f"The link asked for what is not here ({', '.join(found)}): the usual choice is shown."
+        st.warning(widgets.plain(words))
+
+
+def _chosen(part: Callable[[Chosen], None]) -> Callable[[Board], None]:
+    """A part that is about chosen networks on a chosen scale."""
+
+    def draw_part(board: Board) -> None:
+        chosen = robustness_show.choose(board)
+        if chosen is not None:
+            part(chosen)
+
+    return draw_part
+
+
+_PARTS: dict[str, Callable[[Board], None]] = {
+    "curves": _chosen(robustness_compare.draw_curves),
+    "grid": _chosen(robustness_compare.draw_grid),
+    "mce": _chosen(robustness_scores.draw_mce),
+    "calibration": _chosen(robustness_scores.draw_calibration),
+    "paper": robustness_scores.draw_paper,
+}
+_KEYS: dict[str, tuple[str, ...]] = {
+    "curves": robustness_compare.CURVE_KEYS,
+    "grid": robustness_compare.GRID_KEYS,
+    "mce": robustness_scores.MCE_KEYS,
+    "calibration": robustness_scores.CALIBRATION_KEYS,
+    "paper": (),
+}

@@ -1,0 +1,139 @@
+"""What all parts of the Robustness page share: chosen answers, tables and figures with their files, manifest, notes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+from matplotlib.figure import Figure
+
+from data.degradations import SCALES
+from xai import result_manifest, robustness_board, tables
+from xai.result_manifest import Asked
+from xai.results import Board, Condition
+from xai.tables import Rows
+from xai.ui import network_data, network_list, result_data, widgets
+
+ROW, MOST_ROWS = 35, 14
+"""Height of a row of a table in pixels, and how many are seen at once."""
+_THREE_DIGITS = ("kappa", "distance", "NLL", "Brier")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The board, networks and scale that the page is about; nothing of a remedy."""
+
+    board: Board
+    models: tuple[str, ...]
+    scale: str
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """Clean and degraded, in order."""
+        return robustness_board.conditions(self.board, self.models, self.scale)
+
+    @property
+    def degraded(self) -> tuple[Condition, ...]:
+        """Degraded only."""
+        return robustness_board.degraded(self.board, self.models, self.scale)
+
+    @property
+    def cells(self) -> tuple[Asked, ...]:
+        """Every network under every condition."""
+        return result_manifest.every(self.models, self.conditions)
+
+
+def choose(board: Board) -> Chosen | None:
+    """Draw the choice of networks and scale; None, with what to do, where no degraded images were asked about."""
+    found = robustness_board.scales(board)
+    if not found:
+        st.info(
+            f"Of {widgets.plain(board.setting.title)} only answers to clean images are stored: start a sweep with "
+            "degradations below, or choose other images."
+        )
+        return None
+    left, right = st.columns([3, 1])
+    with left:
+        models = result_data.networks(board)
+    with right:
+        scale = widgets.one_of("Scale of severities", "scale", found, found[0], SCALES.__getitem__)
+    return Chosen(board, models, scale)
+
+
+def table(rows: Rows, stem: str, caption: str, wide: Sequence[str] = ()) -> None:
+    """A table that sorts, with its rows as CSV and LaTeX (`caption` is plain text); nothing for no rows."""
+    import pandas as pd
+
+    if not rows:
+        return
+    columns: dict[str, Any] = {head: _column(head, rows) for head in rows[0]}
+    height = ROW * (min(len(rows), MOST_ROWS) + 1) + 3
+    st.dataframe(
+        pd.DataFrame(list(rows)),
+        hide_index=True,
+        height=height,
+        column_config=columns,
+        placeholder="",
+        alt=f"{caption} {len(rows)} rows; they can be downloaded below.",
+    )
+    network_list.downloads(rows, stem, caption.replace("%", "\\%"), wide)
+
+
+def _column(head: str, rows: Rows) -> Any:
+    """How a column is shown: names wide enough to be read, numbers with as many digits as they are worth."""
+    values = [row.get(head) for row in rows]
+    if any(isinstance(value, str) for value in values):
+        longest = max(len(str(value)) for value in values if value is not None)
+        return st.column_config.TextColumn(head, width=min(420, 30 + 8 * max(longest, len(head) - 2)))
+    if any(isinstance(value, float) for value in values):
+        digits = 3 if any(word in head for word in _THREE_DIGITS) else 2
+        return st.column_config.NumberColumn(head, format=f"%.{digits}f")
+    return st.column_config.NumberColumn(head, format="localized")
+
+
+def figure(chosen: Chosen, name: str, make: Callable[[], Figure | None], alt: str, *choices: Any) -> None:
+    """A figure with its files, kept as long as the same answers are stored; `choices` are those it depends on."""
+    key = (name, chosen.models, chosen.scale, choices, stamps(chosen))
+    stem = f"robustness-{name}-{chosen.board.setting.dataset}"
+    network_data.show(key, make, stem, alt)
+
+
+def stamps(chosen: Chosen) -> tuple[Any, ...]:
+    """What changes when one of the stored answers does."""
+    board = chosen.board
+    found = [board.entries[cell] for cell in board.entries if cell[1].scale in ("", chosen.scale)]
+    return (board.setting, tuple((str(stored.path), stored.stamp) for stored in found))
+
+
+def finish(chosen: Chosen, cells: Iterable[Asked], notes: Iterable[str] = (), **choices: Any) -> None:
+    """The manifest of what the part shows, sentences on it, and what could not be read."""
+    board, used = chosen.board, list(cells)
+    said = [*notes, *robustness_board.damaged(board, used)]
+    for sentence in dict.fromkeys(sentence for sentence in said if sentence):
+        st.caption(widgets.plain(sentence))
+    asked = {"networks": chosen.models, "scale": chosen.scale, **choices}
+    st.download_button(
+        "Manifest (.json)",
+        lambda: result_manifest.manifest(board, used, asked),
+        "robustness-manifest.json",
+        "application/json",
+        on_click="ignore",
+        icon=":material/download:",
+        help="Which stored answers, weights, images, versions and choices stand behind this part of the page.",
+    )
+
+
+def condition(label: str, key: str, offered: Sequence[Condition], default: Condition) -> Condition:
+    """Draw the choice of one condition."""
+    by_name = {each.name: each for each in offered}
+    titles = {each.name: each.title for each in offered}
+    return by_name[widgets.one_of(label, key, list(by_name), default.name, titles.__getitem__)]
+
+
+def alt(words: str, rows: Rows) -> str:
+    """What a figure shows, for those who can't see it: its first rows in words."""
+    lines = tables.as_words(rows[:6])
+    listed = "; ".join(", ".join(f"{head} {word}" for head, word in line.items() if word) for line in lines)
+    return f"{words} {listed}."
