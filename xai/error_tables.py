@@ -16,7 +16,7 @@ from xai.error_selection import BOTH, Asked, transition_words
 from xai.metrics import Share
 from xai.pairwise import Cell, Compared
 from xai.predictions import Graded
-from xai.tables import Rows
+from xai.tables import Rows, p_value
 
 MAX_SHOWN = 30
 """Classes of a confusion matrix that can be read and clicked; of more, the most confused are shown."""
@@ -63,17 +63,12 @@ def _difference(found: Compared, what: str) -> dict[str, str | int | float | Non
     points = {what: found.difference.difference, "from": found.difference.low, "to": found.difference.high}
     return {
         **{name: _percent(value) for name, value in points.items()},
-        "p (Holm)": _significant(found.p_holm),
+        "p (Holm)": p_value(found.p_holm),
     }
 
 
 def _percent(share: float) -> float:
     return round(100 * share, 2) + 0.0
-
-
-def _significant(p_value: float) -> float:
-    """A p value with two significant digits."""
-    return float(f"{p_value:.2g}")
 
 
 @dataclass(frozen=True, eq=False)

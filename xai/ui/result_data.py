@@ -84,9 +84,14 @@ def first(boards: dict[str, Board]) -> str:
 
 def networks(board: Board, default: int = 2) -> tuple[str, ...]:
     """Draw the choice of the board's networks; at first the pair that is compared everywhere."""
+    first = usual(board, default)
+    return widgets.some_of("Networks", "networks", board.models, first, part=key_of(board.setting)) or first
+
+
+def usual(board: Board, count: int) -> tuple[str, ...]:
+    """The networks that are shown at first, as many as there are up to `count`."""
     liked = [next((name for name in board.models if name.startswith(start)), "") for start in PREFERRED]
-    usual = tuple(name for name in dict.fromkeys([*liked, *board.models]) if name)[:default]
-    return widgets.some_of("Networks", "networks", board.models, usual, part=key_of(board.setting)) or usual
+    return tuple(name for name in dict.fromkeys([*liked, *board.models]) if name)[:count]
 
 
 def notes() -> None:

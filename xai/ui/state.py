@@ -6,14 +6,14 @@ page is shown; the choices here don't.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import streamlit as st
 
 T = TypeVar("T")
 CHOICES, UNREAD, IGNORED = "choices", "unread_link", "ignored_link"
-MAX_KEYS, MAX_VALUES, MAX_LENGTH = 40, 24, 120
+MAX_KEYS, MAX_VALUES, MAX_LENGTH = 40, 24, 300
 """What is read of a link at most: its keys, values for each, and characters of each."""
 
 
@@ -60,6 +60,14 @@ def seed(key: str, fits: Callable[[Any], bool], fallback: Callable[[], Any]) -> 
     """
     if key not in st.session_state or not fits(st.session_state[key]):
         st.session_state[key] = fallback()
+
+
+def adopt(choices: Mapping[str, Sequence[str]]) -> None:
+    """Take choices for another page as if its link had said so."""
+    st.session_state[CHOICES].update({key: list(values) for key, values in choices.items()})
+    st.session_state[UNREAD].update(choices)
+    for key in choices:
+        st.session_state.pop(key, None)
 
 
 def write_link(keys: Sequence[str]) -> None:

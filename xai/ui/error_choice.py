@@ -1,0 +1,94 @@
+"""Which images the Errors page shows: the fields above them, and what a click on a table puts into them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from xai import error_selection
+from xai.error_selection import KINDS, ORDERS, Asked, Choice
+from xai.pairwise import Cell
+from xai.ui import state, widgets
+from xai.ui.error_data import Chosen
+
+KEYS = ("kind", "true", "said", "of", "order", "reverse", "find")
+DRAWN = "errors_reader_drawn"
+"""Whether the reader's field was drawn in this run already: the confusion matrix has it above itself."""
+ANY = ""
+MAX_TEXT = 100
+
+
+def of_class(name: str) -> None:
+    """All images of a class."""
+    _put(kind="all", true=name, said=ANY)
+
+
+def of_cell(true: str, said: str, reader: str) -> None:
+    """Images of a class that a reader answered so; any answer if `said` is empty."""
+    _put(kind="all", true=true, said=said, of=reader)
+
+
+def of_transition(cell: Cell | None) -> None:
+    """Images of one cell of the transition table."""
+    if cell is not None:
+        _put(kind=error_selection.transition_name(cell), true=ANY, said=ANY)
+
+
+def _put(**values: str) -> None:
+    for key, value in values.items():
+        st.session_state[key] = value
+    st.session_state["find"] = ""
+
+
+def reader(chosen: Chosen, known: Asked) -> str:
+    """Draw whose answers are looked at; one of `error_selection.READERS`."""
+    st.session_state[DRAWN] = True
+    return widgets.one_of("Answers of", "of", known.readers, "a", chosen.called)
+
+
+def draw(chosen: Chosen, known: Asked) -> Choice:
+    """Draw all fields, but for the reader's if it stands above."""
+    names = chosen.board.classes
+    above = st.columns([3, 2, 2, 3])
+    with above[0]:
+        kinds = error_selection.offered(known)
+        kind = widgets.one_of("Images", "kind", kinds, "a_wrong", lambda name: KINDS[name].title)
+    with above[1]:
+        true = _class("True class", "true", names)
+    with above[2]:
+        said = _class("Answered", "said", names)
+    with above[3]:
+        drawn = st.session_state.pop(DRAWN, False)
+        whose = st.session_state["of"] if drawn else reader(chosen, known)
+    st.session_state.pop(DRAWN, None)
+    below = st.columns([3, 2, 3], vertical_alignment="bottom")
+    with below[0]:
+        orders = error_selection.orders(known)
+        order = widgets.one_of("Sorted by", "order", orders, "margin", lambda name: ORDERS[name].title)
+    with below[1]:
+        reverse = widgets.switch("Smallest first", "reverse", False)
+    with below[2]:
+        text = _text()
+    return Choice(kind, _number(true, names), _number(said, names), whose, text, order, reverse)
+
+
+def _class(label: str, key: str, names: tuple[str, ...]) -> str:
+    return widgets.one_of(label, key, (ANY, *names), ANY, lambda name: name or "any")
+
+
+def _number(name: str, names: tuple[str, ...]) -> int:
+    return names.index(name) if name else -1
+
+
+def _text() -> str:
+    """A text to look for, kept and part of the link as the widgets of `widgets` are."""
+
+    def read(values: Any) -> str | None:
+        return values[0] if len(values) == 1 and len(values[0]) <= MAX_TEXT else None
+
+    label = "Find in id or class"
+    state.seed("find", lambda value: isinstance(value, str), lambda: state.recall("find", label, read, ""))
+    value = st.text_input(label, key="find", max_chars=MAX_TEXT)
+    state.keep("find", [value], [""])
+    return str(value)

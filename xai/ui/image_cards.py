@@ -1,0 +1,123 @@
+"""A page of image cards as one element: pictures from one sheet, words, and a link that opens the image.
+
+A plain click is told to the page; with Ctrl or in a new tab the link does what links do. Everything is written as
+text, never as HTML.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import streamlit as st
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of words under a picture, marked as right (`good`), wrong (`bad`) or neither (empty)."""
+
+    words: str
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One image: its id, its class, what was said of it, and the address that opens it."""
+
+    image: str
+    title: str
+    lines: tuple[Line, ...]
+    link: str
+
+
+CSS = """
+ul {list-style: none; margin: 0; padding: 0; display: grid; gap: 0.5rem;
+    grid-template-columns: repeat(auto-fill, minmax(var(--card), 1fr))}
+a {display: block; height: 100%; box-sizing: border-box; padding: 0.4rem; border-radius: 0.4rem;
+   color: var(--st-text-color); text-decoration: none; font-family: var(--st-font); font-size: 0.75rem;
+   line-height: 1.3; border: 1px solid var(--st-border-color, #8886)}
+a:hover, a:focus-visible {border-color: var(--st-primary-color); outline: 2px solid var(--st-primary-color)}
+.pictures {display: flex; gap: 0.25rem; margin-bottom: 0.25rem}
+.pictures span {display: block; background-repeat: no-repeat}
+.id {opacity: 0.75; overflow-wrap: anywhere}
+b, .line {display: block; overflow-wrap: anywhere}
+.good::before {content: "✓ "; color: #1b8a3a; font-weight: bold}
+.bad::before {content: "✗ "; color: #d4411e; font-weight: bold}
+"""
+JS = """
+export default function ({ parentElement, data, setTriggerValue }) {
+  const list = parentElement.querySelector("ul")
+  const side = data.side
+  list.style.setProperty("--card", data.width + "px")
+  list.setAttribute("aria-label", data.label)
+  const add = (parent, tag, name, words) => {
+    const made = document.createElement(tag)
+    if (name) made.className = name
+    if (words !== undefined) made.textContent = words
+    parent.append(made)
+    return made
+  }
+  const picture = (parent, column, row) => {
+    const style = add(parent, "span", "").style
+    style.width = style.height = side + "px"
+    style.backgroundImage = `url(${data.sheet})`
+    style.backgroundSize = `${side * data.cards.length}px ${side * data.rows}px`
+    style.backgroundPosition = `${-side * column}px ${-side * row}px`
+    if (data.hard) style.imageRendering = "pixelated"
+  }
+  const items = data.cards.map((card, column) => {
+    const item = document.createElement("li")
+    const link = add(item, "a", "")
+    link.href = card.link
+    link.title = "Open in Explain"
+    link.onclick = (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return
+      event.preventDefault()
+      setTriggerValue("open", card.image)
+    }
+    if (data.sheet) {
+      const pictures = add(link, "div", "pictures")
+      pictures.setAttribute("aria-hidden", "true")
+      for (let row = 0; row < data.rows; row++) picture(pictures, column, row)
+    }
+    add(link, "b", "", card.title)
+    for (const line of card.lines) add(link, "span", "line " + line.mark, line.words)
+    add(link, "span", "id", card.image)
+    return item
+  })
+  list.replaceChildren(...items)
+}
+"""
+_component = st.components.v2.component("image_cards", html="<ul></ul>", css=CSS, js=JS)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The pictures of all cards: a PNG of `rows` lines with one picture of `pixels` a side for each card."""
+
+    png: bytes
+    rows: int
+    pixels: int
+
+
+WIDTH = 150
+"""Least width of a card in pixels."""
+
+
+def draw(cards: Sequence[Card], sheet: Sheet | None, key: str, label: str) -> str | None:
+    """Draw the cards and return the id of the image that was just clicked, if one was."""
+    rows = sheet.rows if sheet else 0
+    side = 64 if rows > 1 else 128
+    data = {
+        "cards": [asdict(card) for card in cards],
+        "sheet": "data:image/png;base64," + base64.b64encode(sheet.png).decode() if sheet else "",
+        "rows": rows,
+        "side": side,
+        "hard": bool(sheet) and sheet is not None and side % sheet.pixels == 0,
+        "width": WIDTH,
+        "label": label,
+    }
+    found = _component(key=key, data=data, on_open_change=lambda: None)
+    opened: str | None = found.get("open")
+    return opened

@@ -1,0 +1,14 @@
+"""The Errors page: where networks fail, class by class and image by image, clean and degraded."""
+
+import streamlit as st
+
+from xai.ui import loading, state
+
+st.title("Errors")
+st.markdown("Where networks fail, class by class and image by image, and what a degradation changes.")
+state.start()
+loading.wait()
+
+from xai.ui import error_page  # noqa: E402  (torch is imported once the title is on the page)
+
+error_page.draw()
