@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,14 +27,15 @@ _LETTER = 0.05
 """Inches that a letter of 6 points takes, generously."""
 Make = Callable[[Board, Sequence[str], str], Figure | None]
 """`make(board, models, scale)` gives a figure, None where the board lacks what is needed."""
+M = TypeVar("M", bound=Make)
 FIGURES: dict[str, Make] = {}
 """Every figure of the Robustness page by name; `xai.figure_robustness` fills it."""
 
 
-def register(name: str) -> Callable[[Make], Make]:
+def register(name: str) -> Callable[[M], M]:
     """Decorator that enters a figure into `FIGURES`; raises `ValueError` when the name is taken."""
 
-    def add(make: Make) -> Make:
+    def add(make: M) -> M:
         if name in FIGURES:
             raise ValueError(f"a figure named {name!r} is registered already.")
         FIGURES[name] = make

@@ -26,6 +26,7 @@ T = TypeVar("T")
 Row = dict[str, Cell]
 Make = Callable[[Board, Sequence[str], str], Rows]
 """`make(board, models, scale)` gives the rows of a table; of a table of two networks the first two are A and B."""
+M = TypeVar("M", bound=Make)
 _SEED = re.compile(r"(.+)-s(\d+)")
 _ANY_WIDTH = 224
 
@@ -43,10 +44,10 @@ TABLES: dict[str, Table] = {}
 """Every table of the Robustness page by name; `xai.robustness_tables` fills it."""
 
 
-def register(name: str, caption: str, wide: tuple[str, ...] = ()) -> Callable[[Make], Make]:
+def register(name: str, caption: str, wide: tuple[str, ...] = ()) -> Callable[[M], M]:
     """Decorator that enters a table into `TABLES`; raises `ValueError` when the name is taken."""
 
-    def add(make: Make) -> Make:
+    def add(make: M) -> M:
         if name in TABLES:
             raise ValueError(f"a table named {name!r} is registered already.")
         TABLES[name] = Table(make, caption, wide)
