@@ -228,7 +228,7 @@ def _class_names(folders: set[str], root: Path) -> dict[str, str]:
     """Class name, safe to display, of each class's folder."""
     if len(folders) not in CLASS_COUNTS:
         raise DatasetError(
-            f"{root} has {len(folders)} sub-folders with files, one for each class; "
+            f"{root} has {len(folders):,} sub-folders with files, one for each class; "
             f"allowed are {CLASS_COUNTS[0]} to {CLASS_COUNTS[-1]:,}."
         )
     names = {folder: display_name(folder) for folder in sorted(folders)}

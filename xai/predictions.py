@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -310,7 +311,10 @@ def _read_facts(path: Path) -> dict[str, str]:
 def _opened(path: Path) -> Any:
     import pyarrow.parquet as pq
 
-    if path.stat().st_size > MAX_BYTES:
+    facts = path.stat()
+    if not stat.S_ISREG(facts.st_mode):  # a pipe would be waited for
+        raise PredictionsError(f"{path.name} is not a regular file.")
+    if facts.st_size > MAX_BYTES:
         raise PredictionsError(f"{path.name} is larger than the allowed {MAX_BYTES // 2**20} MiB.")
     return pq.ParquetFile(path, page_checksum_verification=True)
 
