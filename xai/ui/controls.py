@@ -19,7 +19,21 @@ from xai.ui import explaining, widgets
 AUTOMATIC = "auto"
 STEP = 0.25
 LINK_KEYS = (
-    *("source", "split", "scene", "sample", "a", "b", "methods", "target", "layers_a", "layers_b"),
+    *(
+        "source",
+        "split",
+        "scene",
+        "sample",
+        "images",
+        "images_split",
+        "image",
+        "a",
+        "b",
+        "methods",
+        "target",
+        "layers_a",
+        "layers_b",
+    ),
     *(
         "degradation",
         "scale",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from data.catalogue import DATASETS, file_stem
+from data.catalogue import DATASETS, dataset, file_stem
 from data.datasets import DatasetError, ImageSource, evenly_spread, open_dataset
 from xai.results import Setting
 from xai.ui import result_data
@@ -39,6 +39,12 @@ def _folder(name: str) -> dict[str, str]:
         return {file_stem(name): name}
     except DatasetError:  # it is no longer there
         return {}
+
+
+def splits(name: str) -> tuple[str, ...]:
+    """The splits of a dataset; a folder is looked at once."""
+    found: tuple[str, ...] = memo()(("splits", name), lambda: dataset(name).splits)
+    return found
 
 
 def opened(name: str, split: str) -> ImageSource:

@@ -44,7 +44,7 @@ def _put(**values: str) -> None:
 def reader(chosen: Chosen, known: Asked) -> str:
     """Draw whose answers are looked at; one of `error_selection.READERS`."""
     st.session_state[DRAWN] = True
-    return widgets.one_of("Answers of", "of", known.readers, "a", chosen.called)
+    return widgets.one_of("Answers of", "of", known.readers, "a", chosen.letter)
 
 
 def draw(chosen: Chosen, known: Asked) -> Choice:

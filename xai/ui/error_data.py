@@ -60,8 +60,14 @@ class Chosen:
     def called(self, reader: str) -> str:
         """Whose answers, and to which pictures, in words; `reader` is one of `error_selection.READERS`."""
         name = self.a if reader.startswith("a") else self.b
-        condition = UNTOUCHED if reader.endswith("clean") else self.condition
-        return f"{reader[0].upper()}: {name}, {condition.title.lower()}"
+        return f"{reader[0].upper()} ({name}), {self._condition(reader).title.lower()}"
+
+    def letter(self, reader: str) -> str:
+        """The same without the network's name."""
+        return f"{reader[0].upper()}, {self._condition(reader).title.lower()}"
+
+    def _condition(self, reader: str) -> Condition:
+        return UNTOUCHED if reader.endswith("clean") else self.condition
 
 
 def choose(board: Board) -> Chosen | None:

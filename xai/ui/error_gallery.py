@@ -128,7 +128,7 @@ def _take_home(chosen: Chosen, known: Asked, rows: np.ndarray, choice: Choice) -
         st.download_button(label, content, "images.csv", "text/csv", key="images.csv", **options)
         manifest = lambda: result_manifest.manifest(chosen.board, cells, facts)  # noqa: E731
         name = "images-manifest.json"
-        st.download_button("Manifest", manifest, name, "application/json", key=name, **options)
+        st.download_button("Manifest (.json)", manifest, name, "application/json", key=name, **options)
 
 
 def _crowd(chosen: Chosen, choice: Choice) -> tuple[str, ...]:

@@ -48,8 +48,7 @@ def classes(chosen: Chosen, known: Asked) -> None:
     _take_home(chosen, rows, "classes", {"compared": pair})
     notes = "; ".join(chosen.called(reader) for reader in known.readers)
     make = lambda: figure_errors.class_dots_figure(shares, notes)  # noqa: E731
-    with st.container(width=900):
-        network_data.show(chosen.key("dots"), make, "classes", _class_words(shares))
+    _figure(chosen.key("dots"), make, "classes", _class_words(shares))
 
 
 def _compared(chosen: Chosen, known: Asked) -> str:
@@ -233,7 +232,7 @@ def _table(
 
 def _figure(key: tuple[Any, ...], make: Callable[[], Any], stem: str, alt: str) -> None:
     """A figure that is drawn when it is asked for."""
-    box = st.expander("Figure", key=f"figure {stem}", on_change="rerun")
+    box = st.expander("Figure", key=f"figure of {stem}", on_change="rerun")
     if box.open:
         with box, st.container(width=900):
             network_data.show(key, make, stem, alt)
@@ -244,7 +243,7 @@ def _take_home(chosen: Chosen, rows: tables.Rows, stem: str, choices: Mapping[st
     facts = {"table": stem, "a": chosen.a, "b": chosen.b, "condition": chosen.condition, **choices}
     manifest = lambda: result_manifest.manifest(chosen.board, chosen.cells, facts)  # noqa: E731
     with st.container(horizontal=True):
-        network_list.downloads(rows, stem, f"Errors: {stem}.")
         name = f"{stem}-manifest.json"
         options: dict[str, Any] = {"on_click": "ignore", "icon": ":material/download:"}
-        st.download_button("Manifest", manifest, name, "application/json", key=name, **options)
+        st.download_button("Manifest (.json)", manifest, name, "application/json", key=name, **options)
+        network_list.downloads(rows, stem, f"Errors: {stem}.")

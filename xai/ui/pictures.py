@@ -1,17 +1,19 @@
-"""Where the picture comes from: a drawn scene, a sample or uploads, which are kept while other pages are shown."""
+"""Where the picture comes from: a drawn scene, a sample, an image of a dataset, or uploads, which stay for a while."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
 
 from data import cue10, images, samples
-from xai.comparison import Picture, picture_from_image
+from data.datasets import DatasetError
+from xai.comparison import Picture, picture_from_dataset, picture_from_image
 from xai.export import find_picture
-from xai.ui import widgets
+from xai.ui import dataset_images, state, widgets
 from xai.ui.explaining import results
 
 LIMITS = images.Limits(max_bytes=25 * 2**20, max_pixels=24_000_000)
@@ -22,7 +24,12 @@ SPLIT_HELP = (
     "test: shape and texture of one class; conflict: shape of one class, texture of another; "
     "shortcut: a corner tag whose colour betrays the class."
 )
-SOURCES = {"scene": "Drawn scene", "sample": "Sample photograph", "upload": "Upload"}
+SOURCES = {
+    "scene": "Drawn scene",
+    "sample": "Sample photograph",
+    "dataset": "Image of a dataset",
+    "upload": "Upload",
+}
 UPLOADS, LEFT_OUT, VERDICTS = "kept_uploads", "left_out", "verdicts"
 
 
@@ -57,7 +64,7 @@ class Offer:
 def choose() -> Offer:
     """Draw the widgets of the picture's source and say what it offers."""
     source = widgets.one_of("Picture from", "source", list(SOURCES), "scene", SOURCES.__getitem__, st.radio)
-    return {"scene": _scene, "sample": _sample, "upload": _uploads}[source]()
+    return {"scene": _scene, "sample": _sample, "dataset": _dataset, "upload": _uploads}[source]()
 
 
 def open_picture(source: str) -> Picture:
@@ -65,6 +72,11 @@ def open_picture(source: str) -> Picture:
     kind, _, identity = source.partition(":")
     if kind == "upload":
         return picture_from_image(_decoded(st.session_state[UPLOADS][identity]))
+    if kind == "dataset":
+        stem, split, image_id = identity.split("/", 2)
+        name = dataset_images.names()[stem]
+        row = dataset_images.rows(name, split)[image_id]
+        return picture_from_dataset(dataset_images.opened(name, split), row)
     return results()(("picture", source), lambda: find_picture(source))
 
 
@@ -89,6 +101,43 @@ def _sample() -> Offer:
     name = widgets.one_of("Sample", "sample", list(found), next(iter(found)), lambda n: found[n].title)
     st.caption(widgets.plain(found[name].caption))
     return Offer((f"sample:{name}",), (name,))
+
+
+def _dataset() -> Offer:
+    known = {
+        stem: name for stem, name in dataset_images.names().items() if name != "cue10"
+    }  # drawn one by one
+    stem = widgets.one_of("Dataset", "images", list(known), next(iter(known)), lambda s: known[s])
+    splits = dataset_images.splits(known[stem])
+    usual = "test" if "test" in splits else splits[0]
+    split = widgets.one_of("Split of the dataset", "images_split", splits, usual)
+    try:
+        rows = dataset_images.rows(known[stem], split)
+    except DatasetError as error:
+        return Offer((), (), problems=(str(error),))
+    image_id = _image_id(f"{stem}/{split}", tuple(rows))
+    if image_id not in rows:
+        words = f"{known[stem]} {split} has no image {image_id!r}; ids are such as {next(iter(rows))!r}."
+        return Offer((), (), problems=(words,))
+    return Offer((f"dataset:{stem}/{split}/{image_id}",), (image_id,))
+
+
+def _image_id(part: str, ids: tuple[str, ...]) -> str:
+    """The id of an image: typed, taken from a link, or drawn by lot."""
+
+    def read(values: Sequence[str]) -> str | None:
+        return values[0] if len(values) == 1 and values[0] in ids else None
+
+    label, key = "Image id", f"image {part}"
+    state.seed(key, lambda value: isinstance(value, str), lambda: state.recall("image", label, read, ids[0]))
+    value = str(st.text_input(label, key=key, max_chars=state.MAX_LENGTH)).strip()
+    state.keep("image", [value], [ids[0]])
+    st.button("Random image", on_click=_random_image, args=(key, ids), icon=":material/casino:")
+    return value
+
+
+def _random_image(key: str, ids: tuple[str, ...]) -> None:
+    st.session_state[key] = secrets.choice(ids)
 
 
 def _uploads() -> Offer:
