@@ -35,6 +35,13 @@ NETWORKS, CONDITIONS, IMAGES, DATASET = 10, 40, 10_000, "cifar10-jpeg"
 OPENS, ANSWERS = 2.0, 0.3
 """Targets in seconds."""
 CARD = "[data-testid='stMain'] ul[aria-label^='Images, page'] a"
+SEEN = """() => { window.seen = () => {
+    const main = document.querySelector('[data-testid=stMain]')
+    const said = [...main.querySelectorAll('[data-testid=stMarkdown]')].map(e => e.innerText)
+    const roots = [...main.querySelectorAll('*')].map(e => e.shadowRoot).filter(root => root)
+    return said.concat(roots.map(root => root.textContent)).join()
+} }"""
+"""Gives the page a function that reads its sentences and the words of its cards."""
 ROUNDS = 5
 
 
@@ -108,13 +115,11 @@ def opened(page: Any, url: str) -> float:
 
 def answered(page: Any, act: Callable[[], None]) -> float:
     """Seconds from an action to other cards, or another sentence above them, in the browser."""
-    words = "[...document.querySelectorAll('[data-testid=stMain] [data-testid=stMarkdown]')].map(e => e.innerText).join()"
-    cards = "document.querySelector(\"[data-testid='stBidiComponentRegular'], [data-testid^='stBidi']\")"
-    state = f"() => {words} + ({cards}?.shadowRoot ?? {cards})?.textContent"
-    before = page.evaluate(state)
+    page.evaluate(SEEN)
+    before = page.evaluate("window.seen()")
     begin = time.perf_counter()
     act()
-    page.wait_for_function(f"before => ({state})() !== before", arg=before, polling=10)
+    page.wait_for_function("before => window.seen() !== before", arg=before, polling=10)
     at_rest(page)
     return time.perf_counter() - begin
 
@@ -134,14 +139,6 @@ def page_of(page: Any, number: int) -> Callable[[], None]:
     return lambda: field.press("Enter")
 
 
-CHOICES: dict[str, Callable[[Any, int], Callable[[], None]]] = {
-    "another page of images": lambda page, k: page_of(page, 2 + k),
-    "another class": lambda page, k: choose(page, "True class", CLASSES[k]),
-    "another kind of image": lambda page, k: choose(page, "Images", KIND_WORDS[k]),
-    "another order": lambda page, k: choose(page, "Sorted by", ORDER_WORDS[k]),
-    "another condition": lambda page, k: choose(page, "Condition", CONDITION_WORDS[k]),
-    "another network": lambda page, k: choose(page, "Network A", f"made-up-{2 + k}"),
-}
 KIND_WORDS = (
     "A right, B wrong",
     "both wrong",
@@ -157,6 +154,14 @@ ORDER_WORDS = (
     "margin (confidence less probability of the label)",
 )
 CONDITION_WORDS = tuple(f"Gaussian noise, {k} of 5" for k in range(1, 6))
+CHOICES: dict[str, Callable[[Any, int], Callable[[], None]]] = {
+    "another page of images": lambda page, k: page_of(page, 2 + k),
+    "another class": lambda page, k: choose(page, "True class", CLASSES[k]),
+    "another kind of image": lambda page, k: choose(page, "Which images", KIND_WORDS[k]),
+    "another order": lambda page, k: choose(page, "Sorted by", ORDER_WORDS[k]),
+    "another condition": lambda page, k: choose(page, "Condition", CONDITION_WORDS[k]),
+    "another network": lambda page, k: choose(page, "Network A", f"made-up-{2 + k}"),
+}
 
 
 def choices(page: Any, part: str) -> Iterator[Row]:
@@ -183,7 +188,7 @@ def measure(browser: Any, server: Server) -> Iterator[Row]:
     yield Row("later visitors: page open", statistics.median(times), "s", OPENS)
     for part in ("classes", "confusions", "transitions"):
         with visitor(browser) as page:
-            opened(page, f"{url}?part={part}")
+            opened(page, f"{url}?table={part}")
             page.wait_for_timeout(1_000)
             yield from choices(page, part)
     yield Row("resident memory of the server", resident_megabytes(server), "MB", 1000)

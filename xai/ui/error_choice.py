@@ -13,8 +13,6 @@ from xai.ui import state, widgets
 from xai.ui.error_data import Chosen
 
 KEYS = ("kind", "true", "said", "of", "order", "reverse", "find")
-DRAWN = "errors_reader_drawn"
-"""Whether the reader's field was drawn in this run already: the confusion matrix has it above itself."""
 ANY = ""
 MAX_TEXT = 100
 
@@ -43,25 +41,22 @@ def _put(**values: str) -> None:
 
 def reader(chosen: Chosen, known: Asked) -> str:
     """Draw whose answers are looked at; one of `error_selection.READERS`."""
-    st.session_state[DRAWN] = True
     return widgets.one_of("Answers of", "of", known.readers, "a", chosen.letter)
 
 
-def draw(chosen: Chosen, known: Asked) -> Choice:
-    """Draw all fields, but for the reader's if it stands above."""
+def draw(chosen: Chosen, known: Asked, above_reader: str | None) -> Choice:
+    """Draw all fields, but for the reader's if it stands above, as it does with the confusion matrix."""
     names = chosen.board.classes
     above = st.columns([3, 2, 2, 3])
     with above[0]:
         kinds = error_selection.offered(known)
-        kind = widgets.one_of("Images", "kind", kinds, "a_wrong", lambda name: KINDS[name].title)
+        kind = widgets.one_of("Which images", "kind", kinds, "a_wrong", lambda name: KINDS[name].title)
     with above[1]:
         true = _class("True class", "true", names)
     with above[2]:
         said = _class("Answered", "said", names)
     with above[3]:
-        drawn = st.session_state.pop(DRAWN, False)
-        whose = st.session_state["of"] if drawn else reader(chosen, known)
-    st.session_state.pop(DRAWN, None)
+        whose = above_reader or reader(chosen, known)
     below = st.columns([3, 2, 3], vertical_alignment="bottom")
     with below[0]:
         orders = error_selection.orders(known)

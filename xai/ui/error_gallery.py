@@ -11,7 +11,7 @@ import streamlit as st
 from data.datasets import DatasetError
 from xai import error_selection, error_tables, result_manifest, tables
 from xai.error_selection import Asked, Choice
-from xai.ui import dataset_images, error_choice, error_data, error_links, image_cards, state, widgets
+from xai.ui import dataset_images, error_choice, error_data, error_links, image_cards, showing, state, widgets
 from xai.ui.error_data import Chosen
 from xai.ui.image_cards import Card, Line, Sheet
 
@@ -21,10 +21,20 @@ SEEN = "errors_seen"
 EXPLAIN = "xai/ui/pages/explain.py"
 
 
-def draw(chosen: Chosen, known: Asked) -> None:
-    """Fields, cards, and the way to the Explain page."""
+@st.fragment
+def draw(chosen: Chosen, known: Asked, reader: str | None, link_keys: Sequence[str]) -> None:
+    """Fields, cards, and the way to the Explain page; drawn again alone when one of its fields is used.
+
+    `reader` is given where it was chosen above, and `link_keys` are those of the whole page.
+    """
     st.subheader("Images")
-    choice = error_choice.draw(chosen, known)
+    with showing.one_sentence():
+        _draw(chosen, known, reader)
+    state.write_link(link_keys)
+
+
+def _draw(chosen: Chosen, known: Asked, reader: str | None) -> None:
+    choice = error_choice.draw(chosen, known, reader)
     rows = error_selection.select(known, choice, error_data.searchable(chosen) if choice.text.strip() else ())
     words = error_selection.in_words(choice, chosen.board.classes, chosen.called(choice.reader))
     if not len(rows):

@@ -11,13 +11,14 @@ from xai.error_selection import Asked
 from xai.ui import error_data, error_gallery, error_parts, result_data, showing, state, sweep_panel, widgets
 from xai.ui.error_data import Chosen
 
-PARTS: dict[str, Callable[[Chosen, Asked], None]] = {
+PARTS: dict[str, Callable[[Chosen, Asked], str | None]] = {
     "classes": error_parts.classes,
     "confusions": error_parts.confusions,
     "transitions": error_parts.transitions,
 }
+"""Each gives the reader if that was chosen there."""
 TITLES = {"classes": "Classes", "confusions": "Confusions", "transitions": "Clean to degraded"}
-LINK_KEYS = (result_data.KEY, *error_data.KEYS, "part", *error_parts.KEYS, *error_gallery.KEYS)
+LINK_KEYS = (result_data.KEY, *error_data.KEYS, "table", *error_parts.KEYS, *error_gallery.KEYS)
 
 
 def draw() -> None:
@@ -41,6 +42,6 @@ def _draw() -> None:
         return
     known = error_data.asked(chosen)
     options: dict[str, Any] = {"words": TITLES.__getitem__, "draw": st.radio, "horizontal": True}
-    part = widgets.one_of("Part of the page", "part", list(PARTS), "classes", **options)
-    PARTS[part](chosen, known)
-    error_gallery.draw(chosen, known)
+    part = widgets.one_of("Part of the page", "table", list(PARTS), "classes", **options)
+    reader = PARTS[part](chosen, known)
+    error_gallery.draw(chosen, known, reader, LINK_KEYS)

@@ -26,7 +26,7 @@ RIGHT, WRONG = (0, 88, 143), (194, 65, 12)
 """Colours of right and of wrong answers in a table."""
 
 
-def classes(chosen: Chosen, known: Asked) -> None:
+def classes(chosen: Chosen, known: Asked) -> str | None:
     """Accuracy of every class, A beside B and clean beside degraded."""
     names = chosen.board.classes
     shares = error_tables.class_shares(known, names)
@@ -49,6 +49,7 @@ def classes(chosen: Chosen, known: Asked) -> None:
     notes = "; ".join(chosen.called(reader) for reader in known.readers)
     make = lambda: figure_errors.class_dots_figure(shares, notes)  # noqa: E731
     _figure(chosen.key("dots"), make, "classes", _class_words(shares))
+    return None
 
 
 def _compared(chosen: Chosen, known: Asked) -> str:
@@ -77,8 +78,8 @@ def _percents(rows: tables.Rows) -> dict[str, Any]:
     return {head: st.column_config.NumberColumn(head, format="%.2f") for head in heads}
 
 
-def confusions(chosen: Chosen, known: Asked) -> None:
-    """The confusion matrix and the most confused pairs of one reader."""
+def confusions(chosen: Chosen, known: Asked) -> str | None:
+    """The confusion matrix and the most confused pairs of one reader, which is returned."""
     names = chosen.board.classes
     left, right = st.columns([2, 1])
     with left:
@@ -91,6 +92,7 @@ def confusions(chosen: Chosen, known: Asked) -> None:
     _matrix(chosen, found, reader, as_shares=cells == "shares")
     st.subheader("Most confused pairs")
     _pairs(chosen, error_tables.pair_rows(rows, names), reader)
+    return reader
 
 
 CELLS = {"counts": "counts", "shares": "percent of the true class"}
@@ -163,16 +165,17 @@ def _pairs(chosen: Chosen, rows: tables.Rows, reader: str) -> None:
     _take_home(chosen, rows, "pairs", {"reader": reader})
 
 
-def transitions(chosen: Chosen, known: Asked) -> None:
+def transitions(chosen: Chosen, known: Asked) -> str | None:
     """What becomes of right and wrong answers when the images get worse."""
     if "b_clean" not in known.readers:
         st.info("Choose a second network and a degraded condition: the table sets four answers side by side.")
-        return
+        return None
     table = pairwise.transition_table(error_selection.transitions(known))
     letters = (f"A ({chosen.a})", f"B ({chosen.b})")
     for sentence in error_tables.transition_sentences(table, letters):
         st.markdown(widgets.plain(sentence))
     _square(chosen, table)
+    return None
 
 
 def _square(chosen: Chosen, table: np.ndarray) -> None:
