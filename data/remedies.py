@@ -51,6 +51,11 @@ def versioned(name: str) -> str:
     return f"{entry.name}{TOLD if told else ''}.v{entry.version}"
 
 
+def is_current(name: str) -> bool:
+    """Whether a remedy's name as results carry it is of this program's version; the empty name, of none, is."""
+    return not name or name in map(versioned, NAMES)
+
+
 def title(name: str) -> str:
     """A remedy in words, such as "Non-local means (blind)"; ValueError as :func:`resolve`."""
     entry, told = resolve(name)

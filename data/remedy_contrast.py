@@ -10,6 +10,8 @@ USUAL_LIMIT = 2.0
 MOST_TILES = 8
 """Tiles along the image's longer side (Zuiderveld's 8 x 8), fewer where one would be under `LEAST_TILE` pixels."""
 LEAST_TILE = 16
+LEAST_SPREAD = 1.0
+"""Of L (0 to 100): a more even image has nothing to equalise but rounding."""
 
 
 def _constants(size: int, known: Known | None) -> dict[str, float]:
@@ -43,7 +45,7 @@ def clahe(image: np.ndarray, constants: Constants, known: Known | None) -> np.nd
 
     lab = rgb2lab(image)
     low, spread = float(lab[..., 0].min()), float(np.ptp(lab[..., 0]))
-    if spread <= 0 or constants["limit"] <= 1:
+    if spread < LEAST_SPREAD or constants["limit"] <= 1:
         return image
     limit = constants["limit"] if known is None else constants["limit"] * spread / 100
     lab[..., 0] = (lab[..., 0] - low) / spread

@@ -15,8 +15,11 @@ MOTION = "motion_blur"
 BALANCE = 1e-3
 LINE_BALANCE = {True: 3e-3, False: 3e-2}
 """For motion along an even line, which has frequencies that are lost wholly; by whether the image is small."""
-BLIND_SIGMA = {True: 0.5, False: 1.0}
+BLIND_SIGMA = {True: 0.7, False: 1.0}
 BLIND_BALANCE = 3e-2
+"""The usual kernel's width in pixels, by whether the image is small, and the balance: wider costs clean images more."""
+LEAST_SIDE = 3
+"""Smaller images have no room for the prior's Laplacian, and are left alone."""
 
 
 def _constants(size: int, known: Known | None) -> dict[str, float]:
@@ -69,7 +72,7 @@ def wiener(image: np.ndarray, constants: Constants, known: Known | None) -> np.n
     border is widened and tapered (Reeves, "Fast image restoration without boundary artifacts", IEEE TIP 14, 2005).
     """
     kernel = blur_kernel(known) if known else _gaussian(constants["sigma"], int(4 * constants["sigma"] + 0.5))
-    if np.count_nonzero(kernel) == 1 or min(image.shape[:2]) < 2:
+    if np.count_nonzero(kernel) == 1 or min(image.shape[:2]) < LEAST_SIDE:
         return image
     height, width = image.shape[:2]
     one_way = known is not None and known.degradation == MOTION
@@ -108,15 +111,16 @@ def _tapered(image: np.ndarray, kernel: np.ndarray) -> tuple[np.ndarray, tuple[i
     rows, columns = (min(len(kernel) // 2, side - 1) for side in image.shape[:2])
     wide = np.pad(image.astype(np.float64), ((rows, rows), (columns, columns), (0, 0)), mode="reflect")
     shape = wide.shape[:2]
-    inside = np.outer(_fading(kernel.sum(axis=1), shape[0]), _fading(kernel.sum(axis=0), shape[1]))[..., None]
-    response = np.fft.rfft2(np.fft.ifftshift(periodic_kernel(kernel, shape)))[..., None]
+    spread = periodic_kernel(kernel, shape)
+    inside = np.outer(_fading(spread.sum(axis=1)), _fading(spread.sum(axis=0)))[..., None]
+    response = np.fft.rfft2(np.fft.ifftshift(spread))[..., None]
     for _ in range(2):
         blurred = np.fft.irfft2(response * np.fft.rfft2(wide, axes=(0, 1)), s=shape, axes=(0, 1))
         wide = inside * wide + (1 - inside) * blurred
     return wide, (rows, columns)
 
 
-def _fading(profile: np.ndarray, size: int) -> np.ndarray:
-    """1 less the profile's normalised periodic autocorrelation: 0 at both ends of (size,), 1 inside."""
-    correlation = np.fft.irfft(np.abs(np.fft.rfft(profile, size)) ** 2, size)
+def _fading(profile: np.ndarray) -> np.ndarray:
+    """1 less the normalised autocorrelation of a periodic profile: 0 at both ends of (size,), 1 inside."""
+    correlation = np.fft.irfft(np.abs(np.fft.rfft(profile)) ** 2, len(profile))
     return 1 - correlation / correlation.max()

@@ -55,7 +55,7 @@ def clipped_level(sigma: float) -> float:
 
     steps = (np.arange(_GRID) + 0.5) / _GRID
     values = np.clip(steps[:, None] + sigma * ndtri(steps)[None, :], 0, 1)
-    return math.sqrt(float(values.var(axis=1).mean()))
+    return math.sqrt(float(values.var(axis=1).mean())) if sigma else 0.0
 
 
 def _means_constants(size: int, known: Known | None) -> dict[str, float]:
