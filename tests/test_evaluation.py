@@ -24,6 +24,7 @@ from data import cue10
 from data.catalogue import load_dataset
 from data.datasets import ImageSet
 from data.degradations import degrade
+from data.remedies import remedy
 from models import zoo
 from models.registry import Model
 from xai import evaluation
@@ -343,13 +344,30 @@ def test_a_file_damaged_in_its_rows_is_named_by_the_summary(swept: Path, tmp_pat
     assert (rows, problems) == ({}, (f"{path.name} is not a Parquet file, or it is damaged.",))
 
 
-def test_a_remedy_has_its_place_but_none_is_known(
+def test_a_remedy_of_another_version_fails_its_cell(
     tmp_path: Path, load: Callable[[str, torch.device], Model]
 ) -> None:
     (cell,) = cells_of(CLEAN, models=PAIR[:1], remedies=["median"])
-    assert "median" in cell.key
-    summary = sweep([cell], tmp_path, load=load)
-    assert summary.failed == {cell: "there is no remedy 'median' yet; the only one allowed is none."}
+    other = replace(cell, remedy="median.v99")
+    summary = sweep([cell, other], tmp_path, load=load)
+    assert summary.computed == [cell]
+    assert list(summary.failed) == [other]
+    assert "median.v99" in summary.failed[other]
+
+
+def test_a_repaired_cell_is_what_the_network_says_of_the_repaired_images(
+    tmp_path: Path, load: Callable[[str, torch.device], Model], networks: dict[str, Model], data: ImageSet
+) -> None:
+    cells = cells_of("motion_blur", models=PAIR[:1], remedies=["wiener+told"], scale="cifar-c", seed=5)
+    (cell,) = cells
+    assert sweep(cells, tmp_path, load=load, batch_size=16).computed == [cell]
+    rows = read(tmp_path / cell.path)
+    known: dict[str, Any] = {"severity": 2.0, "scale": "cifar-c", "image_ids": data.ids, "seed": 5}
+    pixels = degrade(data.images.float() / 255, "motion_blur", **known)
+    pixels = remedy(pixels, "wiener+told", degradation="motion_blur", **known)
+    _, expected = evaluation.shares(networks[PAIR[0]], pixels, "fp32")
+    np.testing.assert_allclose(rows.probabilities, expected, atol=2e-3)
+    assert json.loads(rows.facts["remedy_constants"]) == {"balance": 1e-3}
 
 
 def test_cancelling_keeps_what_is_stored(tmp_path: Path, load: Callable[[str, torch.device], Model]) -> None:
