@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import fields, replace
 
 import pytest
 
 from data import cue10
 from data.degradations import DEGRADATIONS, degrade
+from data.remedy_registry import REMEDIES
 from models.cards import Card
-from xai.evaluation_grid import CLEAN, SETS, Cell, clean, conditions, degraded, grid
+from xai.evaluation_grid import CLEAN, SETS, Cell, clean, conditions, degraded, grid, where_told
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CELL = Cell("cifar10", "test", "some", "ab" * 32, "gaussian_noise", "cifar-c", 3.0, 7, 1)
@@ -133,6 +135,60 @@ def test_cells_that_see_the_same_images_are_known() -> None:
 def test_networks_that_do_not_fit_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         grid(["cifar10"], [card("a", **change)], list(SETS))
+
+
+def test_remedies_are_cells_of_their_own_where_they_apply() -> None:
+    cells = grid(["cifar10"], [card("a")], ["paper"], remedies=["none", "nlm", "nlm+told", "wiener+told"])
+    plain = [cell for cell in cells if not cell.remedy]
+    assert plain == list(grid(["cifar10"], [card("a")], ["paper"]))
+    counts = Counter(cell.remedy for cell in cells)
+    assert counts == {"": 16, "nlm.v1": 16, "nlm+told.v1": 3, "wiener+told.v1": 6}
+    told = {cell.degradation for cell in cells if cell.remedy == "wiener+told.v1"}
+    assert told == {"gaussian_blur", "motion_blur"}
+    assert where_told(cells) == (
+        "nlm+told.v1 is for gaussian_noise, and left out elsewhere.",
+        "wiener+told.v1 is for gaussian_blur, motion_blur, and left out elsewhere.",
+    )
+    assert cells[-1].key.startswith("motion_blur-paper-relative-3-s0-wiener_told.v1-")
+
+
+def test_sets_of_remedies() -> None:
+    one, everything = (
+        grid(["cifar10"], [card("a")], ["paper"], remedies=asked)
+        for asked in (["none", "blind", "told"], ["all", "nlm"])
+    )
+    assert set(one) == set(everything)
+    assert len(everything) == 16 + 5 * 16 + (3 + 3 + 6 + 3)
+    assert grid(["cifar10"], [card("a")], [CLEAN], remedies=["told"]) == ()
+
+
+def test_another_version_of_a_remedy_is_another_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    def keys() -> list[str]:
+        cells = grid(["cifar10"], [card("a")], ["fog"], severities=[1], remedies=["none", "nlm", "median"])
+        return [cell.key for cell in cells]
+
+    before = keys()
+    monkeypatch.setitem(REMEDIES, "nlm", replace(REMEDIES["nlm"], version=2))
+    assert [a == b for a, b in zip(before, keys(), strict=True)] == [True, True, False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("remedies", "degradations", "message"),
+    [
+        (
+            ["wiener+told"],
+            ["gaussian_noise"],
+            "wiener.told does not apply to gaussian_noise; allowed are gaussian_blur",
+        ),
+        (["none", "nlm+told"], [CLEAN], "nlm.told does not apply to clean; allowed are gaussian_noise"),
+        (["nothing"], ["fog"], "remedy 'nothing' is unknown; allowed are"),
+    ],
+)
+def test_remedies_that_apply_to_nothing_are_refused(
+    remedies: list[str], degradations: list[str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        grid(["cifar10"], [card("a")], degradations, remedies=remedies)
 
 
 def test_no_network_is_refused() -> None:
