@@ -108,6 +108,17 @@ def test_other_weights_and_other_pixels_are_left_out_and_counted(tmp_path: Path)
     assert found.notes[0].startswith("2 stored cells of a-s0 left out")
 
 
+def test_of_an_unknown_network_only_one_set_of_weights_is_shown(tmp_path: Path) -> None:
+    put(tmp_path, BLANK, rows([0, 1, 2]))
+    other = replace(BLANK, model_sha256="1" * 64)
+    put(tmp_path, other, rows([2, 2, 2]))
+    put(tmp_path, noisy(other), rows([2, 2, 2]))
+    found = open_results([tmp_path])
+    (board,) = found.boards.values()
+    assert {cell.model_sha256[0] for cell in (entry.cell for entry in board.entries.values())} == {"1"}
+    assert found.notes[0].startswith("1 stored cell of a-s0 left out")
+
+
 def test_other_images_seeds_limits_and_precisions_are_other_boards(tmp_path: Path) -> None:
     put(tmp_path, BLANK, rows([0, 1, 2]))
     put(tmp_path, noisy(BLANK), rows([0, 1, 2]))

@@ -248,8 +248,8 @@ def open_results(folders: Sequence[Path], cards: Mapping[str, Card] | None = Non
 def gather(listings: Iterable[Listing], cards: Mapping[str, Card], memo: Memo) -> Results:
     """One board for each setting; a cell that two folders have is taken from the first that has it in full.
 
-    `cards` are the networks on this machine: answers of other weights under their names are left out. `memo` keeps
-    what is read of the files.
+    `cards` are the networks on this machine: answers of other weights under their names are left out, and of a
+    network that is not here those of all weights but the ones with most cells. `memo` keeps what is read of the files.
     """
     found: dict[Cell, Stored] = {}
     notes: list[str] = []
@@ -258,7 +258,7 @@ def gather(listings: Iterable[Listing], cards: Mapping[str, Card], memo: Memo) -
         for cell, stored in cells.items():
             if cell not in found or (_is_full(stored) and not _is_full(found[cell])):
                 found[cell] = stored
-    current = {cell: stored for cell, stored in found.items() if _is_current(cell, cards)}
+    current = _of_one_hash({cell: stored for cell, stored in found.items() if _is_current(cell, cards)})
     old = Counter(cell.model for cell in found.keys() - current.keys())
     notes += [_outdated(model, count) for model, count in sorted(old.items())]
     return Results(_boards(current, memo), tuple(notes))
@@ -267,6 +267,15 @@ def gather(listings: Iterable[Listing], cards: Mapping[str, Card], memo: Memo) -
 def signature(folder: Path) -> tuple[tuple[str, int], ...]:
     """What changes when a file is added to the folder or replaced by rename: the times of all folders in it."""
     return tuple((place, os.stat(place).st_mtime_ns) for place, _, _ in os.walk(folder))
+
+
+def _of_one_hash(cells: Mapping[Cell, Stored]) -> dict[Cell, Stored]:
+    """The cells without those of a network's other weights: kept are the weights with the most cells."""
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for cell in cells:
+        counts[cell.model][cell.model_sha256] += 1
+    kept = {model: max(sorted(found), key=found.__getitem__) for model, found in counts.items()}
+    return {cell: stored for cell, stored in cells.items() if cell.model_sha256 == kept[cell.model]}
 
 
 def _is_current(cell: Cell, cards: Mapping[str, Card]) -> bool:
