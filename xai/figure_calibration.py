@@ -16,8 +16,7 @@ from xai.robustness_board import degraded
 from xai.robustness_calibration import diagram
 
 _COLOURS = (CLEAN_COLOUR, DEGRADED_COLOUR, *COLOURS[2:])
-_ACROSS = 3
-_HEIGHT = 2.75
+_MOST_ACROSS = 3
 
 
 @register("reliability")
@@ -48,14 +47,17 @@ def reliability(board: Board, models: Sequence[str], chosen: Sequence[Condition]
         for k, c in enumerate(chosen)
     ]
     entries.append(("perfectly calibrated", {"color": "#777777", "linestyle": ":", "linewidth": 0.8}))
-    head, room = legend_height(entries) + 0.3, (WIDTH - 0.3) / _ACROSS
+    across = min(max(len(kept), 2), _MOST_ACROSS)
+    head, room = legend_height(entries) + 0.3, (WIDTH - 0.3) / across
+    side = min(room - 0.45, 2.1)
+    height = side + 1.25
     with drawing():
-        sheet = Sheet(WIDTH, head + _HEIGHT * -(-len(kept) // _ACROSS))
+        sheet = Sheet(WIDTH, head + height * -(-len(kept) // across))
         legend(sheet, entries)
         for place, (model, lines) in enumerate(kept.items()):
-            x, y = 0.45 + room * (place % _ACROSS), head + _HEIGHT * (place // _ACROSS)
-            _diagram(sheet.axes(x, y, room - 0.45, 1.5), model, lines, chosen)
-            _spread(sheet.axes(x, y + 1.62, room - 0.45, 0.55), lines, chosen)
+            x, y = 0.45 + room * (place % across), head + height * (place // across)
+            _diagram(sheet.axes(x, y, room - 0.45, side), model, lines, chosen)
+            _spread(sheet.axes(x, y + side + 0.12, room - 0.45, 0.55), lines, chosen)
         return sheet.figure
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from models.cards import Card
-from xai import robustness_grid, robustness_mce, robustness_paper
+from xai import figure_calibration, figure_remedies, robustness_grid, robustness_mce, robustness_paper
 from xai.calibration import Estimate
 from xai.figure_parts import DEFAULT_STYLE
 from xai.figure_robustness_parts import (
@@ -29,12 +29,21 @@ from xai.robustness_board import conditions, degradations, idle, reference, step
 from xai.robustness_curves import by_class, curve, share_of
 from xai.robustness_paper import LEVELS
 
-__all__ = ["FIGURES", "classes", "curves", "differences", "errors", "grid", "papers", "seeds"]
+__all__ = [
+    "FIGURES",
+    "classes",
+    "curves",
+    "differences",
+    "errors",
+    "figure_calibration",
+    "figure_remedies",
+    "grid",
+    "papers",
+    "seeds",
+]
 
 MOST_CLASSES = 20
 """Classes that are drawn; those that die first are."""
-_OURS = 21
-"""Added to the number of a line: the same colour and mark, another dash."""
 _MOST_INTERVALS = 5
 _MOST_ROWS = 40
 """Up to so many columns and rows a heat table has room for intervals."""
@@ -270,14 +279,14 @@ def papers(board: Board, cards: Mapping[str, Card] | None = None) -> Figure | No
         for place, system in enumerate(stand):
             claimed = {x: entry.claimed[system] for x, entry in rows.items() if system in entry.claimed}
             own = {x: entry.ours[system] for x, entry in rows.items() if system in entry.ours}
-            lines += [_plain(f"{system}, paper", claimed, 8 * place)] if claimed else []
-            lines += [_plain(f"{system}, ours", own, 8 * place + _OURS)] if own else []
+            lines += [_plain(f"{system}, paper", claimed, place, hollow=False)] if claimed else []
+            lines += [_plain(f"{system}, ours", own, place, hollow=True)] if own else []
         ticks = ((0.0, "clean"), *((x, name) for name, x in LEVELS.items()))
         panels.append(Panel(words if words == "JPEG" else words.capitalize(), ticks, tuple(lines)))
     return multiples(panels, 1 / len(board.classes))
 
 
-def _plain(name: str, values: Mapping[float, float], index: int) -> Line:
+def _plain(name: str, values: Mapping[float, float], index: int, *, hollow: bool) -> Line:
     """A line of numbers without intervals, given in %."""
     shares = [Share(name, round(value * 100), 10_000, value / 100, value / 100) for value in values.values()]
-    return Line(name, tuple(values), tuple(shares), index)
+    return Line(name, tuple(values), tuple(shares), index, hollow)

@@ -46,12 +46,25 @@ def register(name: str) -> Callable[[M], M]:
 
 @dataclass(frozen=True)
 class Line:
-    """Shares of right answers at places on the x axis; `index` gives the line its colour, dash and mark."""
+    """Shares of right answers at places on the x axis; `index` gives the line its colour, dash and mark.
+
+    Of two lines of one `index` the one that is `hollow` is dashed, its marks empty, and the other solid.
+    """
 
     name: str
     places: tuple[float, ...]
     shares: tuple[Share, ...]
     index: int
+    hollow: bool | None = None
+
+    @property
+    def look(self) -> dict[str, Any]:
+        """How it is drawn."""
+        if self.hollow is None:
+            return look(self.index)
+        colour = COLOURS[self.index % len(COLOURS)]
+        dash, face = (DASHES[1], "white") if self.hollow else (DASHES[0], colour)
+        return {**look(self.index), "linestyle": dash, "markerfacecolor": face}
 
 
 @dataclass(frozen=True)
@@ -106,8 +119,8 @@ def legend_height(entries: Sequence[tuple[str, dict[str, Any]]], width: float = 
 
 def multiples(panels: Sequence[Panel], chance: float, xlabel: str = "severity") -> Figure:
     """Small plots of accuracy in % against severity with Wilson bands; dotted, the accuracy of guessing in [0, 1]."""
-    names = {line.index: line.name for panel in panels for line in panel.lines}
-    entries = [(name, look(index)) for index, name in sorted(names.items())]
+    names = {line.name: line for panel in panels for line in panel.lines}
+    entries = [(line.name, line.look) for line in sorted(names.values(), key=lambda line: line.index)]
     entries.append(("guessing", {"color": "#777777", "linestyle": ":", "linewidth": 0.8}))
     columns = _columns(len(panels))
     rows, head = math.ceil(len(panels) / columns), legend_height(entries) + 0.28
@@ -132,7 +145,7 @@ def _columns(panels: int) -> int:
 
 def _panel(axes: Axes, panel: Panel, chance: float, *, first: bool) -> None:
     for line in panel.lines:
-        style = look(line.index)
+        style = line.look
         values, low, high = (
             [100 * value for value in column]
             for column in zip(*((s.share, s.low, s.high) for s in line.shares), strict=True)
@@ -208,9 +221,14 @@ def _cells(axes: Axes, table: Heat) -> Any:
 
 
 def _ink(colour: Sequence[float]) -> str:
-    """Black on light and white on dark colours (relative luminance, Rec. 709); black where there is no number."""
-    red, green, blue, solid = colour
-    return "black" if solid == 0 or 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.45 else "white"
+    """Black or white, whichever has the higher contrast (WCAG 2 relative luminance); black where there is no number."""
+    red, green, blue, solid = (_linear(part) for part in colour)
+    return "black" if solid == 0 or 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "white"
+
+
+def _linear(part: float) -> float:
+    """A channel of sRGB in [0, 1] as light."""
+    return part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
 
 
 def dots(

@@ -82,9 +82,9 @@ def _accuracy_row(board: Board, model: str, condition: Condition, share: Share) 
     return {
         "condition": condition.title,
         "network": model,
+        **percent("accuracy %", share),
         "images": share.total,
         "right": share.right,
-        **percent("accuracy %", share),
         "equal to clean": "yes" if idle(board, condition) else "",
     }
 
@@ -111,12 +111,12 @@ def _area_row(board: Board, model: str, degradation: str, scale: str, found: Sev
     return {
         "degradation": title(degradation),
         "network": model,
-        "images": last.total,
         **estimated("area %", found.area),
         "clean %": scaled(found.accuracies[0].share),
-        "at the highest severity %": scaled(last.share),
+        "worst %": scaled(last.share),
         "highest severity": levels[-1],
         "severities": len(found.severities) - 1,
+        "images": last.total,
     }
 
 
@@ -157,7 +157,7 @@ def _deaths(board: Board, model: str, degradation: str, scale: str) -> list[Row]
             "network": model,
             "class": death.name,
             "dies at": "survives" if death.severity is None else levels[death.severity],
-            "beyond both intervals": "yes" if death.certain else "",
+            "beyond both intervals": "yes" if death.certain else "no",
             "images": death.clean.total,
             **percent("clean %", death.clean),
             **percent("left %", death.left or ends[death.name]),

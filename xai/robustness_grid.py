@@ -91,14 +91,14 @@ def _difference_row(board: Board, found: Judged) -> Row:
     accuracies = [share_of(board, model, found.condition) for model in (found.a, found.b)]
     return {
         "condition": found.condition.title,
+        **interval("A - B, points", found.difference),
+        "p (Holm)": p_value(found.p_holm),
+        "real": "yes" if found.real else "no",
+        **{f"{letter} %": _percent(share) for letter, share in zip("AB", accuracies, strict=True)},
+        "images": found.difference.n,
         "A": found.a,
         "B": found.b,
-        "images": found.difference.n,
-        **{f"{letter} %": _percent(share) for letter, share in zip("AB", accuracies, strict=True)},
-        **interval("A - B, points", found.difference),
         "p": p_value(found.difference.p_value),
-        "p (Holm)": p_value(found.p_holm),
-        "real": "yes" if found.real else "",
         "equal to clean": "yes" if idle(board, found.condition) else "",
     }
 
@@ -138,7 +138,8 @@ def _mean_row(board: Board, a: str, b: str, scale: str) -> Row:
     pairs = {c.name: (readable(board, a, c), readable(board, b, c)) for c in used}
     found = kept(board, ("mean difference",), cells, lambda: mean_difference(pairs))
     counts = {"conditions": len(used), "images": found.n}
-    return {"A": a, "B": b, **counts, **interval("A - B, points", found), "p": p_value(found.p_value)}
+    numbers = {**interval("A - B, points", found), "p": p_value(found.p_value)}
+    return {"A": a, "B": b, **numbers, **counts}
 
 
 def between_seeds(board: Board, a: str, b: str, condition: Condition) -> AgainstSeeds | None:

@@ -191,5 +191,7 @@ def _stands(each: Ours, cards: Mapping[str, Card]) -> str:
         return f"{each.system}: {each.why}."
     card = cards[each.networks[0]]
     options = "".join(f", {key} {value}" for key, value in card.options.items())
-    extra = " It stands in for no network of the paper." if each.system == STAND_IN_NAME else ""
+    extra = (
+        " The paper has no such network: it stands beside its two." if each.system == STAND_IN_NAME else ""
+    )
     return f"{each.system}: ours is {each.words}{options}.{extra}"

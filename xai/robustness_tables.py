@@ -12,8 +12,9 @@ from xai import (  # importing registers
     robustness_grid,
     robustness_mce,
     robustness_paper,
+    robustness_remedies,
 )
 from xai.robustness_board import TABLES, Table, register
 
 __all__ = ["TABLES", "Table", "register", "robustness_calibration", "robustness_curves", "robustness_grid"]
-__all__ += ["robustness_mce", "robustness_paper"]
+__all__ += ["robustness_mce", "robustness_paper", "robustness_remedies"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from xai import (
     figure_calibration,
@@ -107,7 +108,7 @@ def _usual(chosen: Chosen) -> Condition:
     return first[(len(first) - 1) // 2]
 
 
-def draw_paper(board: Board) -> None:
+def draw_paper(board: Board, _beside: DeltaGenerator) -> None:
     """The paper's own numbers beside ours."""
     cards = network_data.cards()
     stand = robustness_paper.ours(board, cards)

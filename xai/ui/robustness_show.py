@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 from matplotlib.figure import Figure
+from streamlit.delta_generator import DeltaGenerator
 
 from data.degradations import SCALES
 from xai import result_manifest, robustness_board, tables
@@ -45,8 +46,8 @@ class Chosen:
         return result_manifest.every(self.models, self.conditions)
 
 
-def choose(board: Board) -> Chosen | None:
-    """Draw the choice of networks and scale; None, with what to do, where no degraded images were asked about."""
+def choose(board: Board, beside: DeltaGenerator) -> Chosen | None:
+    """Draw the choice of networks, and `beside` that of the scale; None, with what to do, where no degraded images were asked about."""
     found = robustness_board.scales(board)
     if not found:
         st.info(
@@ -54,12 +55,9 @@ def choose(board: Board) -> Chosen | None:
             "degradations below, or choose other images."
         )
         return None
-    left, right = st.columns([3, 1])
-    with left:
-        models = result_data.networks(board)
-    with right:
+    with beside:
         scale = widgets.one_of("Scale of severities", "scale", found, found[0], SCALES.__getitem__)
-    return Chosen(board, models, scale)
+    return Chosen(board, result_data.networks(board), scale)
 
 
 def table(rows: Rows, stem: str, caption: str, wide: Sequence[str] = ()) -> None:
@@ -69,16 +67,29 @@ def table(rows: Rows, stem: str, caption: str, wide: Sequence[str] = ()) -> None
     if not rows:
         return
     columns: dict[str, Any] = {head: _column(head, rows) for head in rows[0]}
+    same = _same(rows)
+    if words := "; ".join(f"{head} {word}" for head, word in same.items() if word):
+        st.caption(widgets.plain(f"In all rows: {words}."))
     height = ROW * (min(len(rows), MOST_ROWS) + 1) + 3
     st.dataframe(
         pd.DataFrame(list(rows)),
         hide_index=True,
         height=height,
         column_config=columns,
+        column_order=[head for head in rows[0] if head not in same],
         placeholder="",
         alt=f"{caption} {len(rows)} rows; they can be downloaded below.",
     )
     network_list.downloads(rows, stem, caption.replace("%", "\\%"), wide)
+
+
+def _same(rows: Rows) -> dict[str, str]:
+    """Columns of words and counts that say the same in every one of several rows: said once, they make room."""
+    if len(rows) < 2:
+        return {}
+    kept = {head: cell for head, cell in rows[0].items() if not isinstance(cell, float)}
+    alike = {head: cell for head, cell in kept.items() if all(row[head] == cell for row in rows)}
+    return {head: f"{cell:,}" if isinstance(cell, int) else str(cell or "") for head, cell in alike.items()}
 
 
 def _column(head: str, rows: Rows) -> Any:
@@ -86,7 +97,7 @@ def _column(head: str, rows: Rows) -> Any:
     values = [row.get(head) for row in rows]
     if any(isinstance(value, str) for value in values):
         longest = max(len(str(value)) for value in values if value is not None)
-        return st.column_config.TextColumn(head, width=min(420, 30 + 8 * max(longest, len(head) - 2)))
+        return st.column_config.TextColumn(head, width=min(420, 26 + 7 * max(longest, len(head))))
     if any(isinstance(value, float) for value in values):
         digits = 3 if any(word in head for word in _THREE_DIGITS) else 2
         return st.column_config.NumberColumn(head, format=f"%.{digits}f")
