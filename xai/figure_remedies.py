@@ -34,9 +34,9 @@ def remedies(board: Board, model: str, scale: str) -> Figure | None:
     values = np.array([[_points(gain) for gain in line] for line in table])
     peak = float(np.nanmax(np.abs(values))) or 1.0
     below = (
-        f"{model}. Gain: repaired less degraded accuracy, n = {len(board):,} images in every cell; above 0 the remedy helps, "
-        f"on clean images below 0 is its cost. * real: exact McNemar test, p < 0.05 after Holm's correction for the "
-        f"{len(gains)} differences shown. Empty: not asked, or the remedy does not apply."
+        f"{model}. Gain: repaired less degraded accuracy, n = {len(board):,} images in every cell; above 0 the "
+        "remedy helps, on clean images below 0 is its cost. * real: exact McNemar test, p < 0.05 after Holm's "
+        f"correction for the {len(gains)} differences shown. Empty: not asked, or the remedy does not apply."
     )
     words = tuple(tuple(_word(gain) for gain in line) for line in table)
     names = tuple(row.title for row in rows)

@@ -23,6 +23,8 @@ COLOURS = (*SEED_COLOURS, "#000000")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1, 1, 1)))
 MARKS = "osD^v<>"
 WIDTH = WIDTHS["two-column"]
+_SHORTEST_BAR = 1.25
+"""Inches that the words of a colour bar need."""
 _LETTER = 0.05
 """Inches that a letter of 6 points takes, generously."""
 Make = Callable[[Board, Sequence[str], str], Figure | None]
@@ -194,12 +196,12 @@ def heat(table: Heat) -> Figure:
     below = wrapped(table.below, 150)
     body = step * len(table.rows)
     with drawing():
-        sheet = Sheet(WIDTH, head + body + 0.14 + 0.1 * (below.count("\n") + 1))
+        sheet = Sheet(WIDTH, head + max(body + 0.14 + 0.1 * (below.count("\n") + 1), _SHORTEST_BAR + 0.05))
         axes = sheet.axes(left, head, room, body)
         drawn = _cells(axes, table)
         axes.set_xticks(range(len(table.columns)), table.columns, rotation=90 if upright else 0, fontsize=6)
-        bar = min(body, 2.0)
-        colour_bar(sheet, drawn, (WIDTH - 0.6, head + 0.08, 0.1, max(bar - 0.1, 0.5)), table.bar)
+        bar = min(max(body, _SHORTEST_BAR), 2.0)
+        colour_bar(sheet, drawn, (WIDTH - 0.6, head + 0.08, 0.1, bar - 0.1), table.bar)
         sheet.text(0.1, head + body + 0.1, below, fontsize=5.5)
         return sheet.figure
 

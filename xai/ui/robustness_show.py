@@ -47,7 +47,10 @@ class Chosen:
 
 
 def choose(board: Board, beside: DeltaGenerator) -> Chosen | None:
-    """Draw the choice of networks, and `beside` that of the scale; None, with what to do, where no degraded images were asked about."""
+    """Draw the choice of networks, and `beside` that of the scale.
+
+    None, with what to do, where no degraded images were asked about.
+    """
     found = robustness_board.scales(board)
     if not found:
         st.info(
