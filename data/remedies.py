@@ -26,6 +26,8 @@ from data.remedy_registry import REMEDIES, Known, Remedy
 TOLD = "+told"
 CLEAN = "clean"
 """What a degradation is called where there is none."""
+MADE_BY = ("scikit-image", "scipy")
+"""Packages whose versions matter to repaired pixels, besides NumPy and Pillow."""
 NAMES = tuple(name + form for form in ("", TOLD) for name in REMEDIES)
 """Every remedy, first the blind forms, then the told ones."""
 

@@ -368,6 +368,7 @@ def test_a_repaired_cell_is_what_the_network_says_of_the_repaired_images(
     _, expected = evaluation.shares(networks[PAIR[0]], pixels, "fp32")
     np.testing.assert_allclose(rows.probabilities, expected, atol=2e-3)
     assert json.loads(rows.facts["remedy_constants"]) == {"balance": 1e-3}
+    assert {"scikit-image", "scipy"} < set(json.loads(rows.facts["versions"]))
 
 
 def test_cancelling_keeps_what_is_stored(tmp_path: Path, load: Callable[[str, torch.device], Model]) -> None:
@@ -453,6 +454,8 @@ def test_the_command_writes_a_summary_that_the_rows_bear_out(
 
 
 BAD: dict[str, tuple[list[str], str]] = {
+    "remedy": (["--remedies", "nothing"], "remedy 'nothing' is unknown; allowed are clahe, nlm"),
+    "told remedy": (["--remedies", "none", "nlm+told"], "nlm+told does not apply to pixelate; allowed are"),
     "network": (["--models", "nobody"], "there is no network 'nobody'"),
     "classes": (["--models", "alexnet-cifar10-jpeg-s0"], "does not know 10 of the 10 classes of cue10"),
     "degradation": (["--degradations", "rain"], "degradation 'rain' is unknown; allowed are "),

@@ -13,6 +13,7 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,7 @@ def facts_of(cell: Cell, data: ImageSource, classes: Sequence[str], data_digest:
     constants = {} if cell.degradation == CLEAN else degradations.parameters(*known)
     own = remedies.parameters(cell.remedy, *known, size[-2]) if cell.remedy else {}
     repair = {"remedy_constants": json.dumps(own)} if cell.remedy else {}
+    made_by = {**versions(), **{name: version(name) for name in remedies.MADE_BY if cell.remedy}}
     return {
         "format": FORMAT,
         **texts,
@@ -56,7 +58,7 @@ def facts_of(cell: Cell, data: ImageSource, classes: Sequence[str], data_digest:
         "data_sha256": data_digest,
         "constants": json.dumps(constants),
         **repair,
-        "versions": json.dumps(versions()),
+        "versions": json.dumps(made_by),
     }
 
 
