@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
-from matplotlib.figure import Figure
 from streamlit.delta_generator import DeltaGenerator
 
 from data.degradations import SCALES
@@ -107,7 +106,7 @@ def _column(head: str, rows: Rows) -> Any:
     return st.column_config.NumberColumn(head, format="localized")
 
 
-def figure(chosen: Chosen, name: str, make: Callable[[], Figure | None], alt: str, *choices: Any) -> None:
+def figure(chosen: Chosen, name: str, make: Callable[[], Any], alt: str, *choices: Any) -> None:
     """A figure with its files, kept as long as the same answers are stored; `choices` are those it depends on."""
     key = (name, chosen.models, chosen.scale, choices, stamps(chosen))
     stem = f"robustness-{name}-{chosen.board.setting.dataset}"
