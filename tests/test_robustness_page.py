@@ -115,6 +115,9 @@ def test_differences_and_their_null() -> None:
     app = started(part="grid", cells="difference")
     assert healthy(app)
     assert len(app.image) == 2
+    assert len(app.dataframe) == 3
+    app.session_state["shared_errors"] = True
+    app.run()
     first, _, seeds, shared = (frame.value for frame in app.dataframe)
     assert set(first["A"]) == {A}
     assert seeds["most between two seeds"].iloc[0] == pytest.approx(100 / 40)

@@ -47,7 +47,11 @@ def draw_curves(chosen: Chosen) -> None:
 
 
 def _points(chosen: Chosen) -> None:
-    with st.expander("Accuracy under every condition"):
+    """Read when it is asked for: it needs every condition, not only the chosen degradations."""
+    box = st.expander("Accuracy under every condition", key="every_condition", on_change="rerun")
+    if not box.open:
+        return
+    with box:
         rows = robustness_curves.accuracy_rows(chosen.board, chosen.models, chosen.scale)
         robustness_show.table(rows, "accuracy", "Accuracy under every condition, with 95 % Wilson interval.")
 
@@ -167,7 +171,14 @@ def _seeds(chosen: Chosen, a: str, b: str) -> None:
 
 
 def _shared_errors(chosen: Chosen, a: str, b: str) -> None:
-    st.subheader("Do they fail on the same images")
+    """Computed when it is asked for: many confusion matrices."""
+    box = st.expander("Do they fail on the same images", key="shared_errors", on_change="rerun")
+    if box.open:
+        with box:
+            _consistency(chosen, a, b)
+
+
+def _consistency(chosen: Chosen, a: str, b: str) -> None:
     st.markdown(
         "Kappa is 1 for the same errors, 0 for as many in common as chance gives, with a 95 % bootstrap interval. The "
         "confusion distance is 0 where each class is mistaken for the same others, at most 1. Both stand beside those "
