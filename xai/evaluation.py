@@ -27,6 +27,8 @@ from xai import batching
 from xai.evaluation_grid import CLEAN, Cell
 from xai.evaluation_store import data_sha256, facts_of, is_stored, save
 from xai.folding import folded
+from xai.packing import packed
+from xai.precision import check as check_precision
 from xai.predictions import Predictions
 from xai.zoo_state import take_lock
 
@@ -134,8 +136,11 @@ def sweep(
     of the right class in place of all probabilities. `cancelled` is asked before every batch of every network: the
     cells that are being computed then are lost, those stored stay. `loading` is told of datasets being read. A cell
     that fails, for whatever reason, is noted with it, and the sweep goes on. `engine` is where the networks are asked,
-    None for here, one group of cells after another.
+    None for here, one group of cells after another. Raises `ValueError` when this machine can't compute as asked.
     """
+    cells = tuple(cells)
+    for name in {cell.precision for cell in cells}:
+        check_precision(name, device)
     state = Work(folder, torch.device(device), batch_size, compact, progress, cancelled, load, engine)
     with contextlib.suppress(Cancelled):
         for group in _grouped(cells, lambda cell: (cell.dataset, cell.split, cell.limit)):
@@ -272,12 +277,15 @@ def shares(model: Model, pixels: Tensor, precision: str) -> Shares:
 
     `fp32` computes in full precision, on a GPU without TF32; `bf16` lets convolutions and matrices be in bfloat16.
     """
-    pixels = pixels.contiguous(memory_format=torch.channels_last)
     reduced = torch.autocast(pixels.device.type, torch.bfloat16, enabled=precision == "bf16")
     on_gpu = pixels.device.type == "cuda"
     exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False) if on_gpu else contextlib.nullcontext()
     with model.lock, exact, reduced:
-        scores = folded(model).network(pixels).float()
+        network = folded(model).network
+        quick = packed(network, pixels) if precision == "fp32" else network
+        if quick is network:
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+        scores = quick(pixels).float()
     probabilities = scores.softmax(dim=1).cpu().numpy().astype(np.float16)
     return scores.argmax(dim=1).cpu().numpy(), probabilities
 
