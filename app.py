@@ -18,8 +18,8 @@ st.navigation(
     [
         st.Page("xai/ui/pages/explain.py", title="Explain", icon=":material/visibility:", default=True),
         st.Page("xai/ui/pages/robustness.py", title="Robustness", icon=":material/trending_down:"),
-        st.Page("xai/ui/pages/models.py", title="Networks", icon=":material/account_tree:"),
         st.Page("xai/ui/pages/errors.py", title="Errors", icon=":material/error:"),
+        st.Page("xai/ui/pages/models.py", title="Networks", icon=":material/account_tree:"),
         st.Page("xai/ui/pages/about.py", title="About", icon=":material/info:"),
     ]
 ).run()

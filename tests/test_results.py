@@ -85,19 +85,20 @@ def test_a_board_gives_each_networks_answers_in_one_order(tmp_path: Path) -> Non
 def test_conditions_are_ordered_from_mild_to_severe_and_named(tmp_path: Path) -> None:
     for severity in (3.0, 1.0, 2.0):
         put(tmp_path, noisy(BLANK, severity), rows([0, 1, 2]))
-    put(tmp_path, replace(noisy(BLANK), remedy="median"), rows([0, 1, 2]))
+    put(tmp_path, replace(noisy(BLANK), remedy="median.v1"), rows([0, 1, 2]))
     put(tmp_path, BLANK, rows([0, 1, 2]))
     titles = [condition.title for condition in only(tmp_path).conditions]
-    words = ["low", "medium", "high", "high, then median"]
+    words = ["low", "medium", "high", "high, then Median (blind)"]
     assert titles == ["Clean", *(f"Gaussian noise, {word}" for word in words)]
     assert Condition("fog", "cifar-c", 2.0).title == "Fog, 2 of 5"
-    assert replace(NOISE, remedy="median").plain == NOISE
+    assert replace(NOISE, remedy="median.v1").plain == NOISE
 
 
 def test_other_weights_and_other_pixels_are_left_out_and_counted(tmp_path: Path) -> None:
     put(tmp_path, BLANK, rows([0, 1, 2]))
     put(tmp_path, replace(BLANK, model_sha256="1" * 64), rows([2, 2, 2]))
     put(tmp_path, replace(noisy(BLANK), degradation_version=77), rows([1, 1, 1]))
+    put(tmp_path, replace(noisy(BLANK), remedy="median.v77"), rows([1, 1, 1]))
     found = open_results([tmp_path], {"a-s0": card("a-s0", "0" * 64)})
     (board,) = found.boards.values()
     assert list(board.entries) == [("a-s0", UNTOUCHED)]
@@ -105,7 +106,7 @@ def test_other_weights_and_other_pixels_are_left_out_and_counted(tmp_path: Path)
     assert answers is not None
     assert answers.accuracy == 1
     assert len(found.notes) == 1
-    assert found.notes[0].startswith("2 stored cells of a-s0 left out")
+    assert found.notes[0].startswith("3 stored cells of a-s0 left out")
 
 
 def test_of_an_unknown_network_only_one_set_of_weights_is_shown(tmp_path: Path) -> None:

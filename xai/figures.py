@@ -25,6 +25,7 @@ __all__ = [
     "FORMATS",
     "SEQUENTIAL",
     "WIDTHS",
+    "Figure",
     "Style",
     "comparison_figure",
     "curves_figure",

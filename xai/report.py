@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from models.files import write_bytes, write_text
 from xai import figures, report_index, result_manifest, tables
 from xai.export import safe_stem
@@ -158,6 +156,6 @@ def _figures(part: Part, out: Path, tell: _Teller) -> Iterator[Drawn]:
             yield Drawn(name, stem.as_posix(), tuple(map(float, figure.get_size_inches())))
 
 
-def _write_figure(figure: Figure, stem: Path) -> None:
+def _write_figure(figure: figures.Figure, stem: Path) -> None:
     for file_format in FORMATS:
         write_bytes(stem.parent / f"{stem.name}.{file_format}", figures.render(figure, file_format))

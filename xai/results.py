@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from data import remedies
 from data.degradations import DEGRADATIONS, SCALES, severity_levels
 from data.storage import cache_folder
 from models.cards import Card
@@ -55,8 +56,8 @@ class Condition:
 
     @property
     def title(self) -> str:
-        """In words, such as `Gaussian noise, high` or `Gaussian noise, 5 of 5, then nlm`."""
-        then = f", then {self.remedy}" if self.remedy else ""
+        """In words, such as `Gaussian noise, high` or `Gaussian noise, 5 of 5, then Median (blind)`."""
+        then = f", then {remedies.title(self.remedy)}" if self.remedy else ""
         if self.degradation == CLEAN:
             return f"Clean{then}"
         return f"{DEGRADATIONS[self.degradation].title}, {level(self)}{then}"
@@ -283,6 +284,8 @@ def _is_current(cell: Cell, cards: Mapping[str, Card]) -> bool:
     card = cards.get(cell.model)
     if card is not None and card.sha256 != cell.model_sha256:
         return False
+    if not remedies.is_current(cell.remedy):
+        return False
     if cell.degradation == CLEAN:
         return True
     entry = DEGRADATIONS.get(cell.degradation)
@@ -291,7 +294,7 @@ def _is_current(cell: Cell, cards: Mapping[str, Card]) -> bool:
 
 def _outdated(model: str, count: int) -> str:
     what = "1 stored cell" if count == 1 else f"{count:,} stored cells"
-    return f"{what} of {model} left out: of other weights, or of another version of a degradation."
+    return f"{what} of {model} left out: of other weights, or of another version of a degradation or remedy."
 
 
 def _boards(cells: Mapping[Cell, Stored], memo: Memo) -> dict[Setting, Board]:
