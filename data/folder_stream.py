@@ -263,6 +263,11 @@ class ImageStream:
         self.__dict__.update(state)
         self.__post_init__()
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether the pixels stay in memory once they are decoded, as they are few."""
+        return self._held is not None
+
     def take(self, indices: Tensor) -> ImageStream:
         """The images at `indices`, an int64 `(M,)`, in that order."""
         rows = indices.tolist()

@@ -75,6 +75,7 @@ class Worker:
         torch.set_num_threads(1)
         self.plan = plan
         self.state = Work(Path(), plan.device, plan.batch_size, False, None, lambda: False, plan.load)
+        self.parts: dict[tuple[int, int], ImageSource] = {}
 
     def __call__(self, parts: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
         """The answers to each part of the images, pickled; a part is a number of a group, and its rows."""
@@ -85,8 +86,17 @@ class Worker:
     def answers(self, group: int, start: int, stop: int) -> Answers:
         """What the networks of a group say to the images from `start` up to `stop`."""
         self.state.summary.failed.clear()
-        found = ask(self.state, self.plan.groups[group], self.plan.data.take(torch.arange(start, stop)))
+        found = ask(self.state, self.plan.groups[group], self._part(start, stop))
         return {**found, **self.state.summary.failed}
+
+    def _part(self, start: int, stop: int) -> ImageSource:
+        """Some of the images; those of small streams stay, as other groups need them too."""
+        if (start, stop) in self.parts:
+            return self.parts[start, stop]
+        part = self.plan.data.take(torch.arange(start, stop))
+        if isinstance(self.plan.data, ImageStream) and self.plan.data.is_kept:
+            self.parts[start, stop] = part
+        return part
 
 
 @dataclass
