@@ -229,8 +229,9 @@ _OF_A_FOLDER = re.compile(r"(folder:.+):((?:train|validation|test)/.+)", re.DOTA
 
 def _named(source: str) -> tuple[str, str]:
     """Name of the dataset (or `sample`) and what is named of it; the first is empty where the source names none."""
-    match = _OF_A_FOLDER.fullmatch(source)
-    name, _, rest = match.groups() if match else source.partition(":")  # type: ignore[misc]
+    if match := _OF_A_FOLDER.fullmatch(source):
+        return match[1], match[2]
+    name, _, rest = source.partition(":")
     return name, rest
 
 

@@ -8,7 +8,17 @@ from typing import Any
 import streamlit as st
 
 from xai.error_selection import Asked
-from xai.ui import error_data, error_gallery, error_parts, result_data, showing, state, sweep_panel, widgets
+from xai.ui import (
+    error_data,
+    error_gallery,
+    error_parts,
+    loading,
+    result_data,
+    showing,
+    state,
+    sweep_panel,
+    widgets,
+)
 from xai.ui.error_data import Chosen
 
 PARTS: dict[str, Callable[[Chosen, Asked], str | None]] = {
@@ -45,3 +55,4 @@ def _draw() -> None:
     part = widgets.one_of("Part of the page", "table", list(PARTS), "classes", **options)
     reader = PARTS[part](chosen, known)
     error_gallery.draw(chosen, known, reader, LINK_KEYS)
+    loading.figure_drawn()

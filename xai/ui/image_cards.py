@@ -49,6 +49,9 @@ JS = """
 export default function ({ parentElement, data, setTriggerValue }) {
   const list = parentElement.querySelector("ul")
   const side = data.side
+  // One short address: a browser reads that of a picture anew for each card, and the picture itself is long.
+  const bytes = Uint8Array.from(atob(data.sheet), (letter) => letter.charCodeAt(0))
+  const sheet = URL.createObjectURL(new Blob([bytes], { type: "image/png" }))
   list.style.setProperty("--card", data.width + "px")
   list.setAttribute("aria-label", data.label)
   const add = (parent, tag, name, words) => {
@@ -61,7 +64,7 @@ export default function ({ parentElement, data, setTriggerValue }) {
   const picture = (parent, column, row) => {
     const style = add(parent, "span", "").style
     style.width = style.height = side + "px"
-    style.backgroundImage = `url(${data.sheet})`
+    style.backgroundImage = `url(${sheet})`
     style.backgroundSize = `${side * data.cards.length}px ${side * data.rows}px`
     style.backgroundPosition = `${-side * column}px ${-side * row}px`
     if (data.hard) style.imageRendering = "pixelated"
@@ -76,7 +79,7 @@ export default function ({ parentElement, data, setTriggerValue }) {
       event.preventDefault()
       setTriggerValue("open", card.image)
     }
-    if (data.sheet) {
+    if (data.rows) {
       const pictures = add(link, "div", "pictures")
       pictures.setAttribute("aria-hidden", "true")
       for (let row = 0; row < data.rows; row++) picture(pictures, column, row)
@@ -87,6 +90,8 @@ export default function ({ parentElement, data, setTriggerValue }) {
     return item
   })
   list.replaceChildren(...items)
+  if (list.sheet) URL.revokeObjectURL(list.sheet)
+  list.sheet = sheet
 }
 """
 _component = st.components.v2.component("image_cards", html="<ul></ul>", css=CSS, js=JS)
@@ -111,7 +116,7 @@ def draw(cards: Sequence[Card], sheet: Sheet | None, key: str, label: str) -> st
     side = 64 if rows > 1 else 128
     data = {
         "cards": [asdict(card) for card in cards],
-        "sheet": "data:image/png;base64," + base64.b64encode(sheet.png).decode() if sheet else "",
+        "sheet": base64.b64encode(sheet.png).decode() if sheet else "",
         "rows": rows,
         "side": side,
         "hard": bool(sheet) and sheet is not None and side % sheet.pixels == 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import threading
@@ -11,7 +12,14 @@ import streamlit as st
 
 FIRST = ("torch", "matplotlib.figure", "xai.comparison", "xai.figures", "xai.ui.explaining")
 """What the first heatmap needs, in the order in which it is imported."""
-LATER = ("captum.attr",)
+LATER = (
+    "captum.attr",
+    "pandas",
+    "pyarrow.parquet",
+    "statsmodels.stats.proportion",
+    "statsmodels.stats.contingency_tables",
+    "sklearn.metrics",
+)
 """What other choices need; imported once the first figure is on a page, so that it slows nobody down."""
 PATIENCE = 20.0
 """Seconds after which the second part is imported although no figure was drawn."""
@@ -35,6 +43,17 @@ class WarmUp:
             self.first_done.set()
         self.figure_drawn.wait(PATIENCE)
         _import(LATER)
+        _keep_what_is_loaded()
+
+
+def _keep_what_is_loaded() -> None:
+    """Take all that was imported out of what the garbage collector looks through.
+
+    Streamlit collects all garbage after every run of a page, which went through a million objects of torch and its
+    companions and held up every visitor for 130 ms.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _import(names: Sequence[str]) -> None:
