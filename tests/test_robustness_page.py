@@ -250,8 +250,8 @@ def test_table_figure_and_manifest_are_taken_home(page: Any, server: Server) -> 
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("part", VIEWS)
-def test_every_part_fits_a_narrow_window_and_names_its_controls(page: Any, server: Server, part: str) -> None:
+@pytest.mark.parametrize("part", ["grid", "mce", "calibration"])
+def test_parts_fit_a_narrow_window_and_name_their_controls(page: Any, server: Server, part: str) -> None:
     page.set_viewport_size({"width": 420, "height": 900})
     at_rest(page, server, f"part={part}")
     assert page.get_by_test_id("stException").count() == 0
