@@ -8,7 +8,7 @@ import pytest
 from tests.answer_helpers import answers
 from xai import error_selection, error_tables, pairwise
 from xai.error_selection import KINDS, ORDERS, Asked, Choice, select
-from xai.figure_errors import class_dots_figure, confusion_figure, transitions_figure
+from xai.figure_errors import _both_ends, class_dots_figure, confusion_figure, transitions_figure
 from xai.predictions import Answers
 
 NAMES = ("cat", "dog", "ship")
@@ -185,6 +185,11 @@ def test_image_rows(asked: Asked) -> None:
     )
     assert row["A: confidence"] == pytest.approx(0.95, abs=1e-3)
     assert row["A: probability of the class"] == pytest.approx(0.025, abs=1e-3)
+
+
+def test_long_names_keep_both_ends() -> None:
+    assert _both_ends("a_long_class_name_007", 12) == "a_long…e_007"
+    assert _both_ends("a_short_name", 12) == "a_short_name"
 
 
 def test_figures_say_what_the_tables_say(asked: Asked) -> None:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from xai.error_selection import BOTH
 from xai.error_tables import STATES, Confusion, transition_square
-from xai.figure_parts import CLEAN_COLOUR, DEGRADED_COLOUR, WIDTHS, Sheet, short, wrapped
+from xai.figure_parts import CLEAN_COLOUR, DEGRADED_COLOUR, WIDTHS, Sheet, wrapped
 from xai.figures import drawing
 from xai.metrics import Share
 
@@ -35,13 +35,16 @@ def class_dots_figure(shares: Mapping[str, Sequence[Share]], notes: str = "") ->
     last = list(shares.values())[-1]
     order = sorted(range(len(last)), key=lambda k: -last[k].share)[-MAX_CLASSES:]
     height = max(0.6, 0.2 * len(order))
-    below = wrapped(notes, 150)
+    left_out = len(last) - len(order)
+    below = wrapped(f"{notes} {f'{left_out:,} better classes are left out.' if left_out else ''}", 150)
     with drawing():
         sheet = Sheet(WIDTHS["two-column"], height + 0.9 + 0.11 * below.count("\n"))
         axes = sheet.axes(1.45, 0.3, WIDTHS["two-column"] - 1.65, height)
         for offset, (title, found) in zip(_offsets(len(shares)), shares.items(), strict=True):
             _dots(axes, title, [found[k] for k in order], offset)
-        axes.set_yticks(range(len(order)), [f"{short(last[k].name, 22)} ({last[k].total})" for k in order])
+        axes.set_yticks(
+            range(len(order)), [f"{_both_ends(last[k].name, 22)} ({last[k].total})" for k in order]
+        )
         axes.set_ylim(len(order) - 0.4, -0.6)
         axes.set_xlabel("accuracy (%) with 95 % Wilson interval", fontsize=6.5)
         axes.grid(axis="x", linewidth=0.3, color="#cccccc")
@@ -50,6 +53,13 @@ def class_dots_figure(shares: Mapping[str, Sequence[Share]], notes: str = "") ->
         sheet.figure.legend(handles, labels, loc="upper center", ncols=4, frameon=False, fontsize=6.5)
         sheet.text(0.15, height + 0.7, below, fontsize=5.5)
         return sheet.figure
+
+
+def _both_ends(words: str, length: int) -> str:
+    """At most `length` letters, from both ends: long names of classes often differ in their last letters alone."""
+    if len(words) <= length:
+        return words
+    return f"{words[: length // 2]}…{words[len(words) - (length - length // 2 - 1) :]}"
 
 
 def _offsets(count: int) -> list[float]:
@@ -77,7 +87,7 @@ def confusion_figure(found: Confusion, title: str, *, as_shares: bool) -> Figure
         sheet = Sheet(WIDTHS["two-column"], side + 1.5)
         axes = sheet.axes(1.45, 1.15, side, side)
         axes.imshow(_colours(found), interpolation="nearest", aspect="equal")
-        names = [short(name, 18) for name in found.names]
+        names = [_both_ends(name, 18) for name in found.names]
         small = 6 if size <= 15 else 4.5
         axes.set_xticks(range(size), names, rotation=90, fontsize=small)
         axes.set_yticks(range(size), names, fontsize=small)

@@ -22,6 +22,8 @@ COMPARED = {
     "b b_clean": ("b", "b_clean", "degraded less clean", "B: {condition} less clean"),
 }
 """Differences by class: two readers, the head of the column, and the words of the choice."""
+FEW, NARROW = 12, 75
+"""Columns of a matrix of more classes are so many pixels wide, whatever their names."""
 RIGHT, WRONG = (0, 88, 143), (194, 65, 12)
 """Colours of right and of wrong answers in a table."""
 
@@ -121,10 +123,12 @@ def _matrix(chosen: Chosen, found: Confusion, reader: str, *, as_shares: bool) -
     def choose(row: int, column: str) -> None:
         error_choice.of_cell(found.names[row], column if column in found.names else "", reader)
 
-    config = {"true class": st.column_config.TextColumn("true class ↓ answer →", pinned=True)}
+    config: dict[str, Any] = {"true class": st.column_config.TextColumn("true class ↓ answer →", pinned=True)}
+    if len(found.names) > FEW:
+        config |= {name: st.column_config.Column(width=NARROW) for name in found.names}
     _table(styled, f"matrix {len(frame.columns)}", choose, "Confusion matrix", config)
     st.caption(
-        "Rows are true classes, columns the answers. Blue is right, orange is wrong, darker is a larger share of the "
+        "Rows are true classes, columns the answers. Blue is right, orange is wrong, stronger is a larger share of the "
         "class. A click on a cell shows its images below."
     )
     _take_home(chosen, rows, "confusions", {"reader": reader, "cells": "shares" if as_shares else "counts"})
