@@ -178,6 +178,21 @@ def test_damaged_files_are_named_and_files_of_other_images_refused(tmp_path: Pat
     assert len(open_results([tmp_path]).notes) == 2
 
 
+def test_a_damaged_first_file_does_not_take_the_others_along(tmp_path: Path) -> None:
+    first = put(tmp_path, BLANK, rows([0, 1, 2], full=True))
+    put(tmp_path, replace(BLANK, model="b-s0"), rows([0, 1, 1]))
+    content = bytearray(first.read_bytes())
+    content[30:60] = bytes(30)
+    first.write_bytes(content)
+    board = only(tmp_path)
+    assert len(board) == 3
+    with pytest.raises(PredictionsError, match="damaged"):
+        board.answers("a-s0", UNTOUCHED)
+    answers = board.answers("b-s0", UNTOUCHED)
+    assert answers is not None
+    assert answers.predicted.tolist() == [0, 1, 1]
+
+
 def test_the_signature_changes_when_a_file_comes_or_is_replaced(tmp_path: Path) -> None:
     before = signature(tmp_path)
     put(tmp_path, BLANK, rows([0, 1, 2]))

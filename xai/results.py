@@ -181,10 +181,20 @@ class Board:
 
     def _known_images(self) -> tuple[tuple[str, ...], np.ndarray]:
         if self._images is None:
-            stored = next(iter(self.entries.values()))
-            rows = self._renumbered(stored, read_answers(stored.path))
-            self._images = rows.ids, rows.labels
+            self._images = self._first_images()
         return self._images
+
+    def _first_images(self) -> tuple[tuple[str, ...], np.ndarray]:
+        """Ids and labels as the first file that can be read has them; raises `PredictionsError` where none can."""
+        problem = PredictionsError("nothing is stored.")
+        for stored in self.entries.values():
+            try:
+                rows = self._renumbered(stored, read_answers(stored.path))
+            except PredictionsError as error:
+                problem = error
+            else:
+                return rows.ids, rows.labels
+        raise problem
 
     def _read(self, stored: Stored) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rows = self._renumbered(stored, read_answers(stored.path))

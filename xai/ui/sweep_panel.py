@@ -7,8 +7,10 @@ from typing import Any
 
 import streamlit as st
 
+from data import remedies
 from data.catalogue import DATASETS
 from data.degradations import DEGRADATIONS
+from data.remedies import NAMES
 from models.cards import Card
 from xai import results
 from xai.evaluation_grid import SETS, Cell, grid
@@ -91,10 +93,20 @@ def _choose() -> None:
         chosen = widgets.some_of("Degradations", "sweep_degradations", names, ("paper",))
         bounds = (STEP, MOST_IMAGES)
         images = int(widgets.number("Images, evenly spread", "sweep_images", bounds, IMAGES, STEP))
+    help_words = "Told repairs know the degradation, and are left out where they do not apply."
+    repairs = widgets.some_of(
+        "Repairs before the network",
+        "sweep_remedies",
+        NAMES,
+        (),
+        remedies.title,
+        placeholder="None",
+        help=help_words,
+    )
     if not fitting:
         st.info(f"No network on this machine knows the classes of {dataset}.")
         return
-    _offer(dataset, [explaining.cards()[name] for name in models], chosen, images)
+    _offer(dataset, [explaining.cards()[name] for name in models], chosen, ("none", *repairs), images)
 
 
 def _fitting(dataset: str) -> list[str]:
@@ -107,12 +119,18 @@ def _fits(card: Card, classes: Sequence[str], image_size: int) -> bool:
     return card.input_size == image_size and set(classes) <= set(card.classes)
 
 
-def _offer(dataset: str, cards: Sequence[Card], degradations: Sequence[str], images: int) -> None:
+def _offer(
+    dataset: str, cards: Sequence[Card], degradations: Sequence[str], repairs: Sequence[str], images: int
+) -> None:
     """The button that starts it, with what it would be."""
     if not cards or not degradations:
         st.caption("Choose at least one network and one degradation.")
         return
-    cells = grid([dataset], cards, degradations, limit=images)
+    try:
+        cells = grid([dataset], cards, degradations, remedies=repairs, limit=images)
+    except ValueError as error:  # such as a repair that applies to none of the degradations
+        st.warning(widgets.plain(error))
+        return
     if len(cells) > MOST_CELLS:
         words = f"These are {len(cells):,} cells; a page starts {MOST_CELLS} at most. More is for the command line:"
         st.caption(words)
@@ -120,15 +138,18 @@ def _offer(dataset: str, cards: Sequence[Card], degradations: Sequence[str], ima
         title = f"Sweep of {dataset}, {images:,} images"
         label = f"Start: {len(cells)} cells of {images:,} images"
         st.button(label, on_click=_start, args=(title, cells), icon=":material/play_arrow:")
-    st.code(_command(dataset, cards, degradations, images), language="bash", wrap_lines=True)
+    st.code(_command(dataset, cards, degradations, repairs, images), language="bash", wrap_lines=True)
 
 
-def _command(dataset: str, cards: Sequence[Card], degradations: Sequence[str], images: int) -> str:
+def _command(
+    dataset: str, cards: Sequence[Card], degradations: Sequence[str], repairs: Sequence[str], images: int
+) -> str:
     """What does the same on the command line."""
     names, wanted = " ".join(card.name for card in cards), " ".join(degradations)
+    more = f"--remedies {' '.join(repairs)} " if len(repairs) > 1 else ""
     return (
         f"python -m xai evaluate --models {names} --dataset {dataset} --degradations {wanted} "
-        f"--limit {images} --out {results.local_folder()}"
+        f"{more}--limit {images} --out {results.local_folder()}"
     )
 
 
