@@ -180,6 +180,19 @@ def test_remedies_that_were_never_tried(tmp_path: Path, monkeypatch: pytest.Monk
     assert "--remedies" in app.code[0].value
 
 
+def test_remedies_of_other_images_are_one_click_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = store(tmp_path / "two", {(A, condition): right_of(20) for condition in (UNTOUCHED, *NOISE)})
+    repaired = {(A, condition): right_of(25) for condition in (UNTOUCHED, NOISE[1])}
+    repaired[A, relative("gaussian_noise", 2, "nlm.v1")] = right_of(28)
+    store(folder, repaired, dataset="cue10")
+    monkeypatch.setenv("XAI_RESULTS", str(folder))
+    app = started(part="remedies")
+    (button,) = [button for button in app.button if button.label.startswith("Show cue10")]
+    button.click().run()
+    assert healthy(app)
+    assert "What each remedy wins back" in words(app)
+
+
 def test_a_damaged_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = fill(tmp_path / "damaged")
     path = next((folder / "cifar10-jpeg" / B).glob("gaussian_noise*-2-*.parquet"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import streamlit as st
@@ -73,13 +75,26 @@ def choose_board() -> Board | None:
 
 def key_of(setting: Setting) -> str:
     """The setting in a link, which names a set of images without any path."""
-    words = [setting.data_sha256[:8], str(setting.limit), setting.precision, str(setting.seed)]
-    return "-".join(words)
+    name = hashlib.sha256(f"{setting.dataset}/{setting.split}/{setting.data_sha256}".encode()).hexdigest()
+    return "-".join([name[:8], str(setting.limit), setting.precision, str(setting.seed)])
 
 
 def first(boards: dict[str, Board]) -> str:
-    """What a new visitor sees: the board with the most answers."""
-    return max(boards, key=lambda key: len(boards[key].entries))
+    """What a new visitor sees: the board with the most answers to images that were not repaired."""
+    return max(boards, key=lambda key: sum(not c.remedy for _, c in boards[key].entries))
+
+
+def offer_others(fits: Callable[[Board], bool]) -> bool:
+    """Buttons for the other images of which there is what is looked for; whether there are any."""
+    found = [setting for setting, board in stored().boards.items() if fits(board)]
+    for setting in found:
+        words = f"Show {setting.title}"
+        st.button(words, on_click=_choose, args=(key_of(setting),), icon=":material/arrow_forward:")
+    return bool(found)
+
+
+def _choose(key: str) -> None:
+    st.session_state[KEY] = key
 
 
 def networks(board: Board, default: int = 2) -> tuple[str, ...]:

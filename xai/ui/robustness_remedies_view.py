@@ -7,7 +7,7 @@ import streamlit as st
 from xai import figure_remedies, robustness_remedies
 from xai.result_manifest import every
 from xai.results import UNTOUCHED
-from xai.ui import robustness_show, widgets
+from xai.ui import result_data, robustness_show, widgets
 from xai.ui.robustness_show import Chosen
 
 REMEDY_KEYS = ("repaired",)
@@ -22,10 +22,7 @@ def draw_remedies(chosen: Chosen) -> None:
     board, models, scale = chosen.board, chosen.models, chosen.scale
     with_gains = [name for name in models if robustness_remedies.found(board, name, scale)]
     if not with_gains:
-        st.info(
-            "Of the chosen networks no answers to repaired images are stored on this scale. They come from:"
-        )
-        st.code(_HOW, language="bash")
+        _say_where()
         return
     model = widgets.one_of("Network in the figure", "repaired", with_gains, with_gains[0])
     rows = robustness_remedies.remedy_rows(board, models, scale)
@@ -48,3 +45,11 @@ def draw_remedies(chosen: Chosen) -> None:
     used = robustness_remedies.repaired(board, models, scale)
     conditions = dict.fromkeys([UNTOUCHED, *(c.plain for c in used), *used])
     robustness_show.finish(chosen, every(models, conditions), repaired=model)
+
+
+def _say_where() -> None:
+    """Which other images were repaired, or how that is done."""
+    st.info("Of these images, networks and scale no answers to repaired images are stored.")
+    if not result_data.offer_others(lambda board: any(c.remedy for c in board.conditions)):
+        st.caption("They come from a small sweep below, or from:")
+        st.code(_HOW, language="bash", wrap_lines=True)
