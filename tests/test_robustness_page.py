@@ -12,14 +12,16 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests.app_server import CHROMIUM_FLAGS, ROOT, Server, chromium, running_app
-from tests.board_helpers import cifar_c, relative, right_of, store
+from tests.board_helpers import DATASET, cifar_c, relative, right_of, store
 from xai import results
-from xai.results import UNTOUCHED, Condition
+from xai.results import UNTOUCHED, Condition, Setting
+from xai.ui.result_data import key_of
 from xai.ui.robustness_page import VIEWS
 
 PAGE = "xai/ui/pages/robustness.py"
 A, B = "alexnet-made_up-s0", "resnet18_cifar-made_up-s0"
 """Of no network on any machine, so that no weights can differ from those that answered."""
+MADE_UP = key_of(Setting(DATASET, "test", 0, "fp32", 0, "0123456789abcdef" * 4))
 NOISE = [relative("gaussian_noise", level) for level in (1, 2, 3)]
 MOTION = [relative("motion_blur", level) for level in (1, 2)]
 FOG = [cifar_c("fog", level) for level in (1, 2)]
@@ -233,7 +235,7 @@ def page(server: Server) -> Iterator[Any]:
 
 def at_rest(page: Any, server: Server, link: str = "") -> None:
     """Open the made-up board, whatever else is stored on this machine, and wait until all is drawn."""
-    page.goto(f"{server.url}/robustness?setting=01234567-0-fp32-0&{link}")
+    page.goto(f"{server.url}/robustness?setting={MADE_UP}&{link}")
     page.get_by_role("button", name="Manifest (.json)").wait_for()
     page.locator("[data-testid='stApp'][data-test-script-state='notRunning']").wait_for()
 
