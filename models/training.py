@@ -26,6 +26,7 @@ from models.augmentation import Draws, add_noise, apply, draw, stack
 from models.distillation import loss_of, teacher_scores
 from models.files import write_by_rename, write_text
 from models.layers import evaluation_mode
+from models.precision import cpu_has_bf16
 from models.recipes import Recipe
 
 STATE_FILE = "state.pt"
@@ -130,7 +131,8 @@ def plateaus(losses: Sequence[float], patience: int) -> int:
 
 
 def _autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    return torch.autocast(device.type, torch.bfloat16)
+    """bfloat16 where the device has it: a processor that refuses it trains in full precision instead."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu" or cpu_has_bf16())
 
 
 def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

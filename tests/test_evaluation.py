@@ -26,13 +26,13 @@ from data.datasets import ImageSet
 from data.degradations import degrade
 from data.remedies import remedy
 from models import zoo
+from models.precision import cpu_has_bf16
 from models.registry import Model
 from xai import evaluation
 from xai.cli import main
 from xai.evaluation import sweep
 from xai.evaluation_grid import CLEAN, Cell, grid
 from xai.evaluation_store import stored, summary_rows
-from xai.precision import cpu_has_bf16
 from xai.predictions import PredictionsError, predict, read, read_answers, read_facts
 from xai.statistics import wilson
 
@@ -229,7 +229,7 @@ def test_the_compact_form_tells_the_same(
 def test_a_processor_that_refuses_bfloat16_is_told_before_anything_is_computed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("xai.precision.cpu_has_bf16", lambda: False)
+    monkeypatch.setattr("models.precision.cpu_has_bf16", lambda: False)
     asked = ["evaluate", "--models", PAIR[0], "--dataset", "cue10", "--degradations", "clean"]
     assert main([*asked, "--precision", "bf16", "--out", str(tmp_path)]) == 2
     assert "use the precision fp32" in capsys.readouterr().err

@@ -384,3 +384,12 @@ def test_state_and_curve_are_replaced_whole(
     run_training(tmp_path, fresh(), replace(SHORT, epochs=2))
     assert renamed.count(file) == 2
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [training.CURVE_FILE, training.STATE_FILE]
+
+
+def test_a_processor_that_refuses_bfloat16_trains_in_full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    for has in (True, False):
+        monkeypatch.setattr(training, "cpu_has_bf16", lambda has=has: has)
+        with training._autocast(torch.device("cpu")):
+            seen.append(torch.is_autocast_enabled("cpu"))
+    assert seen == [True, False]

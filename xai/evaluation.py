@@ -22,13 +22,13 @@ from data.datasets import DatasetError, ImageSource, Progress, evenly_spread, op
 from data.degradations import degrade
 from data.remedies import remedy
 from models import zoo
+from models.precision import check as check_precision
 from models.registry import Model
 from xai import batching
 from xai.evaluation_grid import CLEAN, Cell
 from xai.evaluation_store import data_sha256, facts_of, is_stored, save
 from xai.folding import folded
 from xai.packing import packed
-from xai.precision import check as check_precision
 from xai.predictions import Predictions
 from xai.zoo_state import take_lock
 

@@ -1,4 +1,4 @@
-"""Whether this machine can compute in bfloat16: some virtual processors announce instructions that they then refuse."""
+"""Whether this machine can compute in bfloat16: some virtual processors announce instructions that they refuse."""
 
 from __future__ import annotations
 
