@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -12,9 +13,11 @@ import torch
 from data.catalogue import load_dataset
 from models import zoo
 from models.cards import Card
+from tests.app_server import ROOT
 from xai.evaluation import degraded_batch, shares
 from xai.evaluation_grid import Cell, grid
 from xai.results import SHIPPED, UNTOUCHED, Board, Condition, condition_of, open_results
+from xai.robustness_tables import TABLES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -125,3 +128,28 @@ def test_the_networks_say_the_same_today(boards: dict[str, Board]) -> None:
         rows = np.arange(IMAGES)
         confidence = now[rows, answers.predicted[:IMAGES]].astype(np.float64)
         assert confidence == pytest.approx(answers.confidence[:IMAGES].astype(np.float64), abs=TOLERANCE)
+
+
+def test_the_readme_says_what_they_say(boards: dict[str, Board], cards: dict[str, Card]) -> None:
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    for row in TABLES["mCE"].make(boards["cifar10-jpeg"], COMPARED, "cifar-c"):
+        shown = [f"{row['clean %']:.2f}", *(_estimate(row, head) for head in ("mCE %", "relative mCE %"))]
+        assert f"| {row['network']} | {' | '.join(shown)} |" in readme
+    found = open_results([SHIPPED], cards).boards.items()
+    (repaired,) = [board for setting, board in found if setting.limit == 2_000]
+    rows = TABLES["remedies"].make(repaired, COMPARED[:1], "paper-relative")
+    for condition, remedy in (
+        ("Gaussian noise, medium", "Non-local means (told)"),
+        ("Motion blur, high", "Wiener deblurring (told)"),
+    ):
+        (row,) = [row for row in rows if (row["condition"], row["remedy"]) == (condition, remedy)]
+        share, low, high = (f"{row[f'won back %{end}']:.0f}" for end in ("", ", from", ", to"))
+        assert re.search(rf"{share} % of what [a-z ]+ \({low} to {high}\)", readme)
+    costs = TABLES["remedy costs"].make(repaired, COMPARED[:1], "paper-relative")
+    (median,) = [row for row in costs if row["remedy"] == "Median (blind)"]
+    assert f"costs {-float(str(median['gain, points'])):.1f} points" in readme
+
+
+def _estimate(row: Mapping[str, object], head: str) -> str:
+    value, low, high = (f"{row[head + end]:.2f}" for end in ("", ", from", ", to"))
+    return value if low == high else f"{value} ({low} to {high})"
