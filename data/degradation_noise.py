@@ -1,25 +1,55 @@
 """Noise degradations: independent random changes of every channel of every pixel."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from data.degradation_filters import CACHED
 from data.degradation_registry import Constants, Generators, register
 
+Draw = Callable[[np.ndarray, np.ndarray, np.random.Generator], None]
+"""Fills the first array with something drawn for the image that is the second, both `(3, H, W)` float32."""
+Finish = Callable[[np.ndarray, np.ndarray], None]
+"""Makes of what was drawn for images, and of them, both `(n, 3, H, W)` float32, the degraded images in its place."""
 
-def _fields(draws: list[np.ndarray], images: Tensor) -> Tensor:
-    return torch.from_numpy(np.stack(draws)).to(images.device, images.dtype)
+
+def _each(images: Tensor, generators: Generators, draw: Draw, finish: Finish | None = None) -> Tensor:
+    """Degraded copies, in float32, made by `draw` for each image and then by `finish` for several of them.
+
+    It goes by a few images at a time, so that what was drawn is still in the processor's cache.
+    """
+    fields = np.empty(images.shape, np.float32)
+    pixels, count = images.cpu().numpy(), max(1, CACHED // images[0].numel())
+    for start in range(0, len(images), count):
+        part = slice(start, start + count)
+        for each in zip(fields[part], pixels[part], generators[part], strict=True):
+            draw(*each)
+        if finish:
+            finish(fields[part], pixels[part])
+    return torch.from_numpy(fields).to(images.device)
 
 
-def _standard_normal(images: Tensor, generators: Generators) -> Tensor:
-    return _fields([rng.standard_normal(images.shape[1:], dtype=np.float32) for rng in generators], images)
+def _normal(field: np.ndarray, _pixels: np.ndarray, generator: np.random.Generator) -> None:
+    generator.standard_normal(out=field, dtype=np.float32)
+
+
+def _uniform(field: np.ndarray, _pixels: np.ndarray, generator: np.random.Generator) -> None:
+    generator.random(out=field, dtype=np.float32)
 
 
 @register(
     "gaussian_noise", "Gaussian noise", "x + N(0, sigma^2), clipped: sensor noise in poor light.", random=True
 )
 def gaussian_noise(images: Tensor, constants: Constants, generators: Generators) -> Tensor:
-    return images + _standard_normal(images, generators).mul_(constants["sigma"])
+    sigma = np.float32(constants["sigma"])
+
+    def add(fields: np.ndarray, pixels: np.ndarray) -> None:
+        fields *= sigma
+        fields += pixels
+
+    return _each(images, generators, _normal, add)
 
 
 @register(
@@ -32,8 +62,11 @@ def shot_noise(images: Tensor, constants: Constants, generators: Generators) -> 
     rate = min(
         constants["rate"], 1e12
     )  # above, the noise is below float32's resolution and NumPy's limit is near
-    means = images.cpu().double().numpy() * rate
-    return _fields([rng.poisson(mean) / rate for mean, rng in zip(means, generators, strict=True)], images)
+
+    def count(field: np.ndarray, pixels: np.ndarray, generator: np.random.Generator) -> None:
+        np.divide(generator.poisson(pixels.astype(np.float64) * rate), rate, out=field, casting="same_kind")
+
+    return _each(images, generators, count)
 
 
 @register(
@@ -44,9 +77,15 @@ def shot_noise(images: Tensor, constants: Constants, generators: Generators) -> 
     aliases=("salt_pepper",),
 )
 def impulse_noise(images: Tensor, constants: Constants, generators: Generators) -> Tensor:
-    amount = constants["amount"]
-    draw = _fields([rng.random(images.shape[1:], dtype=np.float32) for rng in generators], images)
-    return images.masked_fill(draw < amount, 1.0).masked_fill(draw < amount / 2, 0.0)
+    amount, half = np.float32(constants["amount"]), np.float32(constants["amount"] / 2)
+
+    def replace(fields: np.ndarray, pixels: np.ndarray) -> None:
+        salt, pepper = fields < amount, fields < half
+        np.copyto(fields, pixels)
+        np.copyto(fields, np.float32(1), where=salt)
+        np.copyto(fields, np.float32(0), where=pepper)
+
+    return _each(images, generators, _uniform, replace)
 
 
 @register(
@@ -57,4 +96,11 @@ def impulse_noise(images: Tensor, constants: Constants, generators: Generators) 
     aliases=("speckle",),
 )
 def speckle_noise(images: Tensor, constants: Constants, generators: Generators) -> Tensor:
-    return images + _standard_normal(images, generators).mul_(constants["sigma"]).mul_(images)
+    sigma = np.float32(constants["sigma"])
+
+    def add(fields: np.ndarray, pixels: np.ndarray) -> None:
+        fields *= sigma
+        fields *= pixels
+        fields += pixels
+
+    return _each(images, generators, _normal, add)

@@ -1,14 +1,23 @@
 """Weather, colour, geometric and compression degradations."""
 
+import functools
 import io
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from data.degradation_blur import blur_along, draw_angle
-from data.degradation_filters import border_index, box_resize, central_zoom, gaussian_taps, sample_bilinear
+from data.degradation_filters import (
+    CACHED,
+    border_index,
+    box_resize,
+    central_zoom,
+    gaussian_taps,
+    sample_bilinear,
+)
 from data.degradation_registry import Constants, Generators, register
 
 SNOW_ANGLES = (-135.0, -45.0)
@@ -178,8 +187,12 @@ def smoothing_matrix(size: int, sigma: float) -> np.ndarray:
 def pixelate(images: Tensor, constants: Constants, generators: Generators) -> Tensor:
     height, width = images.shape[-2:]
     factor = constants["factor"]
-    small = box_resize(images, max(1, int(height * factor)), max(1, int(width * factor)))
-    return box_resize(small, height, width)
+    low = max(1, int(height * factor)), max(1, int(width * factor))
+    step = max(1, CACHED // images[0].numel()) if images.device.type == "cpu" else len(images)
+    result = torch.empty(images.shape, dtype=images.dtype, device=images.device)
+    for part, target in zip(images.split(step), result.split(step), strict=True):
+        box_resize(box_resize(part, *low), height, width, target)
+    return result
 
 
 @register(
@@ -189,12 +202,38 @@ def pixelate(images: Tensor, constants: Constants, generators: Generators) -> Te
     aliases=("jpeg",),
 )
 def jpeg_compression(images: Tensor, constants: Constants, generators: Generators) -> Tensor:
-    pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    decoded = np.stack([_through_jpeg(image, math.floor(constants["quality"])) for image in pixels])
-    return torch.from_numpy(decoded).permute(0, 3, 1, 2).contiguous().to(images.device, images.dtype) / 255
+    pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    quality, codec = math.floor(constants["quality"]), _codec()
+    decoded = torch.from_numpy(np.stack([codec(image, quality) for image in pixels]))
+    decoded = decoded.permute(0, 3, 1, 2).to(
+        images.device, images.dtype, memory_format=torch.contiguous_format
+    )
+    return decoded.div_(255)
 
 
-def _through_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
+@functools.cache
+def _codec() -> Callable[[np.ndarray, int], np.ndarray]:
+    """OpenCV's JPEG, five times as fast as Pillow's at 32 px, where it is there and gives the same pixels."""
+    y, x = np.mgrid[:37, :45]
+    picture = np.stack([x * y % 256, x * 5 % 256, (x - y) ** 2 % 256], axis=-1).astype(np.uint8)
+    try:
+        same = all(
+            np.array_equal(_through_opencv(picture, quality), _through_pillow(picture, quality))
+            for quality in range(5, 100, 10)
+        )
+    except ImportError:
+        same = False
+    return _through_opencv if same else _through_pillow
+
+
+def _through_opencv(pixels: np.ndarray, quality: int) -> np.ndarray:
+    import cv2
+
+    encoded = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))[..., ::-1]
+
+
+def _through_pillow(pixels: np.ndarray, quality: int) -> np.ndarray:
     from PIL import Image
 
     buffer = io.BytesIO()

@@ -14,6 +14,7 @@ from torch import Tensor
 from data import degradation_blur, degradation_noise, degradation_scene  # noqa: F401  (importing registers)
 from data.corruption_constants import MISSING, PAPER_LEVELS, SCALE_ALIASES, SCALES, constants, default_scale
 from data.degradation_registry import DEGRADATIONS, Degradation, image_generator, register
+from data.degradation_seeds import image_generators
 
 __all__ = [
     "DEGRADATIONS",
@@ -113,11 +114,9 @@ def degrade(
     if severity == 0 or len(images) == 0:
         return images.clone()
     entry = DEGRADATIONS[name]
-    generators = (
-        [image_generator(seed, image_id, name, severity) for image_id in image_ids] if entry.random else []
-    )
+    generators = image_generators(seed, image_ids, name, severity) if entry.random else []
     values = constants(name, severity, scale, images.shape[-1])
-    return entry.operation(images, values, generators).clamp_(0, 1)
+    return entry.operation(images.detach(), values, generators).clamp_(0, 1)
 
 
 def _resolve(name: str, scale: str) -> tuple[str, str]:

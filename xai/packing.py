@@ -125,14 +125,14 @@ class _Convolution(nn.Module):
 
     def __init__(self, convolution: nn.Conv2d, shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.settings = (
+        self.settings: Any = (
             convolution.stride,
             convolution.padding,
             convolution.dilation,
             convolution.groups,
         )
-        stride, padding, dilation, groups = self.settings
         weight = convolution.weight.contiguous().to_mkldnn()
+        stride, padding, dilation, groups = self.settings
         self.weight = torch.ops.aten.mkldnn_reorder_conv2d_weight(
             weight, padding, stride, dilation, groups, shape
         )
