@@ -155,6 +155,65 @@ def test_class_numbers_of_networks_with_other_classes_mean_the_same(tmp_path: Pa
     assert (b.labels.tolist(), b.predicted.tolist()) == ([0, 1, 2], [0, 1, 3])
 
 
+def test_a_file_on_two_boards_has_the_class_numbers_of_each(tmp_path: Path) -> None:
+    put(
+        tmp_path,
+        noisy(BLANK),
+        Answers(tuple("xyz"), *(np.array([2, 1, 0]),) * 2, *(np.ones(3, np.float16),) * 2),
+    )
+    other, other_names = replace(BLANK, model="b-s0"), ("frog", "dog", "cat")
+    put(tmp_path, other, rows([0, 1, 1]), other_names)
+    put(tmp_path, noisy(other, seed=5), rows([0, 1, 2]), other_names)
+    boards = open_results([tmp_path]).boards.values()
+    assert [board.classes for board in boards] == [NAMES, other_names]
+    said = [
+        [board.classes[number] for number in answers.predicted]
+        for board in boards
+        if (answers := board.answers("b-s0", UNTOUCHED)) is not None
+    ]
+    assert said == [["frog", "dog", "dog"]] * 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"classes": "no JSON"},
+        {"classes": '{"cat": 0}'},
+        {"classes": '["cat", 1]'},
+        {"data_sha256": ""},
+        {"constants": "[]"},
+        {"versions": "1"},
+    ],
+)
+def test_files_that_do_not_say_what_they_are_of_are_named_and_skipped(
+    tmp_path: Path, wrong: dict[str, str]
+) -> None:
+    put(tmp_path, noisy(BLANK), rows([0, 1, 2]))
+    facts = {name: str(value) for name, value in vars(BLANK).items()} | {"format": FORMAT}
+    facts |= {"classes": json.dumps(NAMES), "data_sha256": "d" * 64}
+    path = save(tmp_path, BLANK, rows([0, 1, 2]), facts | wrong)
+    found = open_results([tmp_path])
+    (board,) = found.boards.values()
+    assert board.conditions == (NOISE,)
+    assert found.notes == (f"{path.name} does not say which classes and images its answers are of.",)
+
+
+@pytest.mark.parametrize("severity", [-1.0, 0.0, 3.5, 99.0, float("nan"), float("inf")])
+def test_a_severity_that_there_is_not_is_left_out(tmp_path: Path, severity: float) -> None:
+    put(tmp_path, BLANK, rows([0, 1, 2]))
+    put(tmp_path, noisy(BLANK, severity), rows([0, 1, 2]))
+    found = open_results([tmp_path])
+    (board,) = found.boards.values()
+    assert [condition.title for condition in board.conditions] == ["Clean"]
+    assert len(found.notes) == 1
+
+
+def test_class_numbers_without_a_name_are_refused(tmp_path: Path) -> None:
+    put(tmp_path, BLANK, rows([0, 1, 2]), ("cat", "dog"))
+    with pytest.raises(PredictionsError, match="a class number without a name"):
+        only(tmp_path).answers("a-s0", UNTOUCHED)
+
+
 def test_a_full_cell_counts_before_a_compact_one_of_another_folder(tmp_path: Path) -> None:
     put(tmp_path / "1", BLANK, rows([0, 1, 2]))
     put(tmp_path / "2", BLANK, rows([0, 1, 2], full=True))
@@ -198,7 +257,12 @@ def test_the_signature_changes_when_a_file_comes_or_is_replaced(tmp_path: Path) 
     put(tmp_path, BLANK, rows([0, 1, 2]))
     stored = signature(tmp_path)
     put(tmp_path, BLANK, rows([0, 1, 1]))
-    assert len({before, stored, signature(tmp_path)}) == 3
+    again = signature(tmp_path)
+    assert len({before, stored, again}) == 3
+    (tmp_path / ".locks").mkdir()
+    with_locks = signature(tmp_path)
+    (tmp_path / ".locks" / "a-group").mkdir()  # a sweep takes a lock, and has stored nothing
+    assert signature(tmp_path) == with_locks
 
 
 def test_answers_are_read_again_when_their_file_was_replaced(tmp_path: Path) -> None:

@@ -87,6 +87,19 @@ def cell_of(facts: Mapping[str, str], name: str) -> Cell:
     return cell
 
 
+def _check_facts(facts: Mapping[str, str], name: str) -> None:
+    """Raise `PredictionsError` unless the file says what its class numbers mean and of which images it is."""
+    try:
+        classes = json.loads(facts["classes"])
+        named = isinstance(classes, list) and all(isinstance(each, str) for each in classes)
+        others = [json.loads(facts.get(key, "{}")) for key in ("constants", "versions")]
+        sound = named and facts["data_sha256"] and all(isinstance(each, dict) for each in others)
+    except (KeyError, ValueError, RecursionError):
+        sound = False
+    if not sound:
+        raise PredictionsError(f"{name} does not say which classes and images its answers are of.")
+
+
 def save(folder: Path, cell: Cell, rows: Predictions | Answers, facts: Mapping[str, str]) -> Path:
     """Store a cell's answers by rename; hold the lock of its group, as left-overs of killed writers are removed."""
     path = folder / cell.path
@@ -131,6 +144,7 @@ def listed(folder: Path) -> tuple[dict[Cell, Stored], tuple[str, ...]]:
         try:
             facts, state = read_facts(path), path.stat()
             cell = cell_of(facts, path.name)
+            _check_facts(facts, path.name)
             found[cell] = Stored(cell, path, facts, (state.st_mtime_ns, state.st_size))
         except PredictionsError as error:
             problems.append(str(error))

@@ -7,6 +7,7 @@ before it is asked for but what files say of themselves.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -20,7 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from data import remedies
-from data.degradations import DEGRADATIONS, SCALES, severity_levels
+from data.degradations import DEGRADATIONS, SCALES, max_severity, severity_levels
 from data.storage import cache_folder
 from models.cards import Card
 from xai.evaluation_grid import CLEAN, Cell
@@ -165,7 +166,8 @@ class Board:
         stored = self.entries.get((model, condition))
         if stored is None:
             return None
-        key = ("answers", str(stored.path), stored.stamp)
+        # A file may be on two boards, whose networks, and so their class numbers, are not the same.
+        key = ("answers", self.classes, str(stored.path), stored.stamp)
         predicted, confidence, right = self.memo(key, lambda: self._read(stored))
         return Answers(self.ids, self.labels, predicted, confidence, right, dict(stored.facts))
 
@@ -214,6 +216,8 @@ class Board:
     def _renumbered(self, stored: Stored, rows: Answers) -> Answers:
         """The answers with class numbers that mean `classes`."""
         own = _classes(stored)
+        if max(rows.labels.max(), rows.predicted.max()) >= len(own):
+            raise PredictionsError(f"{stored.path.name} has a class number without a name.")
         if own == self.classes:
             return rows
         places = {name: place for place, name in enumerate(self.classes)}
@@ -276,8 +280,16 @@ def gather(listings: Iterable[Listing], cards: Mapping[str, Card], memo: Memo) -
 
 
 def signature(folder: Path) -> tuple[tuple[str, int], ...]:
-    """What changes when a file is added to the folder or replaced by rename: the times of all folders in it."""
-    return tuple((place, os.stat(place).st_mtime_ns) for place, _, _ in os.walk(folder))
+    """What changes when a file is added to the folder or replaced by rename: the times of all folders in it.
+
+    Hidden folders, such as that of a sweep's locks, hold no answers and come and go all the time.
+    """
+    times = []
+    for place, below, _ in os.walk(folder):
+        below[:] = [name for name in below if not name.startswith(".")]
+        with contextlib.suppress(FileNotFoundError):  # gone since it was listed
+            times.append((place, os.stat(place).st_mtime_ns))
+    return tuple(times)
 
 
 def _of_one_hash(cells: Mapping[Cell, Stored]) -> dict[Cell, Stored]:
@@ -297,9 +309,11 @@ def _is_current(cell: Cell, cards: Mapping[str, Card]) -> bool:
     if not remedies.is_current(cell.remedy):
         return False
     if cell.degradation == CLEAN:
-        return True
+        return (cell.scale, cell.severity) == ("", 0)
     entry = DEGRADATIONS.get(cell.degradation)
-    return entry is not None and cell.scale in entry.scales and cell.degradation_version == entry.version
+    if entry is None or cell.scale not in entry.scales or cell.degradation_version != entry.version:
+        return False
+    return 0 < cell.severity <= max_severity(cell.degradation, cell.scale)
 
 
 def _outdated(model: str, count: int) -> str:

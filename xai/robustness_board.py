@@ -60,7 +60,7 @@ def kept(board: Board, what: tuple[Any, ...], cells: Iterable[Asked], compute: C
     """What was computed before from the same files, or `compute()`; `what` says what it is, with all its choices."""
     files = [board.entries[pair] for pair in cells]
     stamps = tuple((str(stored.path), stored.stamp) for stored in files)
-    found: T = board.memo(("robustness", *what, stamps), compute)
+    found: T = board.memo(("robustness", *what, board.classes, stamps), compute)
     return found
 
 
