@@ -135,6 +135,17 @@ def test_confusion_and_its_parts() -> None:
     }
 
 
+def test_classes_may_be_called_as_the_other_columns_are() -> None:
+    part = error_tables.confusion(A, ("n", "cat", "true class"), np.array([0, 2]))
+    assert error_tables.confusion_rows(part, as_shares=False)[1] == {
+        "(true class)": "true class",
+        "n": 1,
+        "true class": 1,
+        "other answers": 0,
+        "(n)": 2,
+    }
+
+
 def test_the_most_confused_classes() -> None:
     # wrong answers of A: cat as dog, dog as cat, ship as cat: cat is in three of them, dog in two, ship in one
     assert error_tables.most_confused(A, 3, 1).tolist() == [0]

@@ -199,6 +199,18 @@ def test_rows_as_latex_are_balanced_and_escaped() -> None:
     assert r"\bottomrule" in words
 
 
+def test_no_cell_is_a_formula_for_a_spreadsheet_or_an_option_for_latex() -> None:
+    rows = [
+        {"class": "=HYPERLINK(1)", "@n": -1.5},
+        {"class": "[2cm] dog", "@n": 2.0},
+        {"class": "*", "@n": 1},
+    ]
+    assert tables.as_csv(rows) == "class,'@n\n'=HYPERLINK(1),-1.5\n[2cm] dog,2.0\n*,1\n"
+    words = tables.as_latex(rows, "Three rows.")
+    assert "\n{[}2cm] dog &" in words
+    assert "\n{*} &" in words
+
+
 # Curves, stages, latency
 
 CURVE = [

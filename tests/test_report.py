@@ -22,7 +22,11 @@ from xai.report_index import compilable, escaped
 from xai.results import Board, open_results
 from xai.robustness_tables import TABLES
 
-HOSTILE = ("cat <script>alert(1)</script>", "50% _dog_ & $x$ \\input{/etc/passwd}", "žába 蛙 – † “#”")
+HOSTILE = (
+    "cat <script>alert(1)</script>",
+    "50% _dog_ & $x$ \\input{/etc/passwd}",
+    "[9cm] žába 蛙 – † “#” \uff05 \uff3cinput\uff5b/etc/passwd\uff5d",  # the last ones of double width
+)
 IMAGES = 60
 PART = "cue10-test-all-dddddd/paper-relative"
 
@@ -131,6 +135,7 @@ def test_words_are_written_out_for_latex() -> None:
     assert escaped("a_b & 50 %") == r"a\_b \& 50 \%"
     assert escaped("\\^~") == r"\textbackslash{}\textasciicircum{}\textasciitilde{}"
     assert compilable("žába 蛙 – †ü") == r"zába U+86D9 -- \dag{}ü"
+    assert compilable("\uff3cinput\uff5ba\uff5d \uff05\uff3b") == r"\textbackslash{}input\{a\} \%{[}"
 
 
 def test_every_table_leaves_out_what_a_board_lacks(tmp_path: Path) -> None:

@@ -116,14 +116,20 @@ def confusion(rows: Graded, names: Sequence[str], shown: np.ndarray) -> Confusio
 def confusion_rows(found: Confusion, *, as_shares: bool) -> Rows:
     """One row for each true class: counts, or percent of its images, of each answer."""
     values = np.round(100 * found.shares, 2) if as_shares else found.counts
+    first, others, total = (_free(head, found.names) for head in ("true class", "other answers", "n"))
     rows: list[dict[str, str | int | float | None]] = []
     for place, name in enumerate(found.names):
-        row: dict[str, str | int | float | None] = {"true class": name}
+        row: dict[str, str | int | float | None] = {first: name}
         row |= {said: _number(value) for said, value in zip(found.names, values[place], strict=True)}
         if found.elsewhere.any():
-            row["other answers"] = _other(found, place, as_shares)
-        rows.append({**row, "n": int(found.totals[place])})
+            row[others] = _other(found, place, as_shares)
+        rows.append({**row, total: int(found.totals[place])})
     return rows
+
+
+def _free(head: str, names: Sequence[str]) -> str:
+    """The heading, in brackets where a class has the same name."""
+    return _free(f"({head})", names) if head in names else head
 
 
 def _other(found: Confusion, place: int, as_shares: bool) -> int | float | None:

@@ -203,4 +203,6 @@ def _substitute(character: str) -> str:
     if 0xA0 <= ord(character) <= 0xFF:  # T1 has Latin 1
         return character
     base = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
-    return base or f"U+{ord(character):04X}"
+    if base[:1] in ("[", "*"):  # after the end of a row, these would be an option of it
+        return f"{{{base}}}"
+    return escaped(base) or f"U+{ord(character):04X}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
+from typing import TypeVar
 
 Cell = str | int | float | None
 Rows = Sequence[Mapping[str, Cell]]
@@ -17,6 +19,8 @@ DIGITS = {
     "75 % (ms)": 1,
 }
 """Decimals of a column in text, where not two."""
+T = TypeVar("T")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def printable(text: str) -> str:
@@ -75,10 +79,19 @@ def as_markdown(rows: Rows, right: Collection[str] = ()) -> list[str]:
 
 
 def as_csv(rows: Rows) -> str:
-    """Rows as CSV; what is missing is empty."""
+    """Rows as CSV; what is missing is empty.
+
+    Words that a spreadsheet would take for a formula (those that begin with `=`, `+`, `-` or `@`) have an apostrophe
+    before them: names of classes, images and networks are anybody's.
+    """
     import pandas as pd
 
-    return pd.DataFrame(list(rows), dtype=object).to_csv(index=False)
+    safe = [{_no_formula(head): _no_formula(cell) for head, cell in row.items()} for row in rows]
+    return pd.DataFrame(safe, dtype=object).to_csv(index=False)
+
+
+def _no_formula(cell: T) -> T | str:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
 
 
 def as_latex(rows: Rows, caption: str, wide: Collection[str] = ()) -> str:
@@ -91,9 +104,10 @@ def as_latex(rows: Rows, caption: str, wide: Collection[str] = ()) -> str:
 
     style = pd.DataFrame(as_words(rows)).style.hide(axis="index").format(escape="latex")
     kinds = "".join(_kind(head in wide, numeric) for head, numeric in _numeric(rows).items())
-    return style.format_index(escape="latex", axis="columns").to_latex(
+    table: str = style.format_index(escape="latex", axis="columns").to_latex(
         caption=caption, hrules=True, environment="longtable", column_format=kinds or "l"
     )
+    return re.sub(r"(?m)^([\[*])", r"{\1}", table)  # after the end of a row, these would be an option of it
 
 
 def _kind(wide: bool, numeric: bool) -> str:

@@ -88,7 +88,7 @@ def offer_others(fits: Callable[[Board], bool]) -> bool:
     """Buttons for the other images of which there is what is looked for; whether there are any."""
     found = [setting for setting, board in stored().boards.items() if fits(board)]
     for setting in found:
-        words = f"Show {setting.title}"
+        words = widgets.plain(f"Show {setting.title}")
         st.button(words, on_click=_choose, args=(key_of(setting),), icon=":material/arrow_forward:")
     return bool(found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -145,11 +146,11 @@ def _command(
     dataset: str, cards: Sequence[Card], degradations: Sequence[str], repairs: Sequence[str], images: int
 ) -> str:
     """What does the same on the command line."""
-    names, wanted = " ".join(card.name for card in cards), " ".join(degradations)
+    names, wanted = shlex.join(card.name for card in cards), " ".join(degradations)
     more = f"--remedies {' '.join(repairs)} " if len(repairs) > 1 else ""
     return (
         f"python -m xai evaluate --models {names} --dataset {dataset} --degradations {wanted} "
-        f"{more}--limit {images} --out {results.local_folder()}"
+        f"{more}--limit {images} --out {shlex.quote(str(results.local_folder()))}"
     )
 
 
