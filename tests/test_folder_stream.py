@@ -21,6 +21,7 @@ from data.datasets import DatasetError, ImageSet, evenly_spread, open_dataset
 from data.folder_stream import ImageStream
 from data.images import Image as Picture
 from data.images import ImageError, read_image
+from xai.comparison import picture_from_dataset
 from xai.evaluation_store import data_sha256
 
 
@@ -210,6 +211,18 @@ def test_a_stream_travels_without_its_workers_and_draws_no_random_numbers(root: 
     first = stream.pixels(slice(0, 4))
     assert torch.equal(pickle.loads(pickle.dumps(stream)).pixels(slice(0, 4)), first)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.usefixtures("streaming")
+def test_one_picture_is_taken_without_touching_a_stream_that_visitors_share(root: Path) -> None:
+    stream, whole = opened(root), load_dataset(f"folder:{root}@16", "train")
+    assert isinstance(whole, ImageSet)
+    shared = replace(stream, workers=1)
+    elsewhere = shared.pixels(slice(0, 1))  # another thread is about to go on with row 1
+    reading = shared._reading
+    assert torch.equal(picture_from_dataset(shared, 2).pixels, whole.images[2])
+    assert shared._reading is reading
+    assert torch.equal(elsewhere[0], whole.images[0])
 
 
 def test_sets_in_memory_have_the_same_interface(root: Path) -> None:

@@ -132,6 +132,7 @@ def test_gains_of_a_board(folder: Path) -> None:
     assert gains(board, "nobody") == []
     (alone,) = gains(board, "net", [NOISY])
     assert alone.p_holm == alone.difference.p_value < found[NOISY.name].p_holm
+    assert gains(board, "net", iter(board.conditions)) == gains(board, "net")
 
 
 def test_a_damaged_file_is_left_out(folder: Path) -> None:

@@ -190,7 +190,8 @@ def picture_from_scene(split: str, index: int) -> Picture:
 
 def picture_from_dataset(data: ImageSource, row: int) -> Picture:
     """The image in a row of a split, with its class; its hash is that of its pixels."""
-    pixels = data.pixels(slice(row, row + 1))[0]
+    # A set of its own: a stream of pictures is for one thread at a time, and visitors share it.
+    pixels = data.take(torch.tensor([row])).pixels(slice(0, 1))[0]
     image_id, label = data.ids[row], data.classes[int(data.labels[row])]
     name = image_id if ":" in data.name else f"{data.name} {image_id}"
     digest = hashlib.sha256(pixels.contiguous().numpy().tobytes()).hexdigest()

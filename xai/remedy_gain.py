@@ -102,7 +102,8 @@ def gains(
     Needed of each are the answers with the remedy, without it, and to the clean images; what lacks one is left out.
     `conditions` (with their remedy) make the family smaller. `seed` is the bootstrap's.
     """
-    chosen = [each for each in board.conditions if conditions is None or each in set(conditions)]
+    wanted = set(board.conditions if conditions is None else conditions)
+    chosen = [each for each in board.conditions if each in wanted]
     cells = [
         (model, each)
         for each in dict.fromkeys([UNTOUCHED, *chosen, *(c.plain for c in chosen)])

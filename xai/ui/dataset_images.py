@@ -9,7 +9,7 @@ import streamlit as st
 from data.catalogue import DATASETS, dataset, file_stem
 from data.datasets import DatasetError, ImageSource, evenly_spread, open_dataset
 from xai.results import Setting
-from xai.ui import result_data
+from xai.ui import result_data, widgets
 from xai.ui.memo import Memo
 
 BYTES = 256 * 2**20
@@ -62,7 +62,7 @@ def opened(name: str, split: str) -> ImageSource:
 
 
 def _tell(place: st.delta_generator.DeltaGenerator, done: int, total: int, what: str) -> None:
-    place.progress(done / max(total, 1), f"{what}: {done:,} of {total:,}")
+    place.progress(done / max(total, 1), widgets.plain(f"{what}: {done:,} of {total:,}"))
 
 
 def rows(name: str, split: str) -> Mapping[str, int]:

@@ -46,6 +46,8 @@ def _draw(chosen: Chosen, known: Asked, reader: str | None) -> None:
     st.markdown(widgets.plain(f"{len(rows):,} of {len(chosen.board):,} images ({share:.1f} %): {words}."))
     sheet = _sheet(chosen, shown)
     label = f"Images, page {number} of {pages}"
+    if chosen.condition.remedy:
+        st.caption("Explain does not repair images: it opens them as they were before the repair.")
     opened = image_cards.draw(_cards(chosen, known, shown), sheet, "image cards", label)
     _take_home(chosen, known, rows, choice)
     if opened in chosen.board.ids:
