@@ -200,7 +200,7 @@ def test_rows_as_latex_are_balanced_and_escaped() -> None:
 
 
 def test_no_cell_is_a_formula_for_a_spreadsheet_or_an_option_for_latex() -> None:
-    rows = [
+    rows: tables.Rows = [
         {"class": "=HYPERLINK(1)", "@n": -1.5},
         {"class": "[2cm] dog", "@n": 2.0},
         {"class": "*", "@n": 1},
