@@ -23,7 +23,7 @@ from tests.test_networks_page import healthy, words
 from xai import results
 from xai.predictions import Predictions
 from xai.results import UNTOUCHED
-from xai.ui import dataset_images, error_links
+from xai.ui import dataset_images, error_links, result_data
 from xai.ui.error_data import Chosen
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -248,12 +248,14 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             ids = tuple(f"cue10/test/{k:05d}" for k in range(60))
             _store(folder, name, condition, replace(rows, ids=ids), monkeypatch)
     monkeypatch.setenv("XAI_RESULTS", str(folder))
+    (setting,) = results.open_results([folder]).boards  # beside those that came with the project
     with running_app(tmp_path / "log.txt") as server, sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_FLAGS))
         opened = browser.new_page(viewport={"width": 1400, "height": 1000})
         opened.set_default_timeout(60_000)
         opened.goto(
-            f"{server.url}/errors?condition={NOISE_KEY.replace(' ', '%20')}&errors_b={names[1]}&kind=all"
+            f"{server.url}/errors?setting={result_data.key_of(setting)}&kind=all"
+            f"&condition={NOISE_KEY.replace(' ', '%20')}&errors_b={names[1]}"
         )
         opened.locator("ul[aria-label^='Images, page'] a").first.wait_for()
         yield opened
