@@ -10,7 +10,7 @@ from data.degradation_filters import (
     Offset,
     central_zoom,
     gaussian_filter,
-    sparse_filter,
+    sparse_filters,
     symmetric_filter,
 )
 from data.degradation_registry import Constants, Generators, register
@@ -144,17 +144,13 @@ def motion_blur(images: Tensor, constants: Constants, generators: Generators) ->
     angles = [draw_angle(generator, *MOTION_ANGLES) for generator in generators]
     if "length" in constants:
         kernels = [line_weights(constants["length"], angle) for angle in angles]
-        return _filter_each(images, kernels, "reflect101")
+        return sparse_filters(images, kernels, "reflect101")
     return blur_along(images, constants["radius"], constants["sigma"], angles)
 
 
 def blur_along(images: Tensor, radius: float, sigma: float, angles: list[float]) -> Tensor:
     """ImageMagick's motion blur of (N, C, H, W), each image along its own angle in degrees."""
-    return _filter_each(images, [trail_weights(radius, sigma, angle) for angle in angles], "replicate")
-
-
-def _filter_each(images: Tensor, kernels: list[dict[Offset, float]], border: str) -> Tensor:
-    return torch.stack([sparse_filter(image, k, border) for image, k in zip(images, kernels, strict=True)])
+    return sparse_filters(images, [trail_weights(radius, sigma, angle) for angle in angles], "replicate")
 
 
 @register("zoom_blur", "Zoom blur", "Mean of ever larger copies: a camera rushing towards the scene.")

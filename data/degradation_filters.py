@@ -122,16 +122,27 @@ def symmetric_filter(images: Tensor, kernel: np.ndarray, border: str) -> Tensor:
     return total
 
 
-def sparse_filter(image: Tensor, weights: Mapping[Offset, float], border: str) -> Tensor:
-    """Weighted sum of copies of (..., H, W): weight (dy, dx) is that of the pixel dy below, dx right."""
-    height, width = image.shape[-2:]
-    top, left = (max(0, -min(offset[axis] for offset in weights)) for axis in (0, 1))
-    bottom, right = (max(0, max(offset[axis] for offset in weights)) for axis in (0, 1))
-    padded = pad(image, (top, bottom), (left, right), border)
-    total = torch.zeros_like(image)
-    for (dy, dx), weight in weights.items():
-        total.add_(padded.narrow(-2, top + dy, height).narrow(-1, left + dx, width) * weight)
-    return total
+def sparse_filters(images: Tensor, kernels: Sequence[Mapping[Offset, float]], border: str) -> Tensor:
+    """Weighted sums of copies of (N, C, H, W), each image with its own weights: (dy, dx) is dy below, dx right.
+
+    The shifts run on over the ends of rows and channels, as one long row is much quicker than many short ones.
+    """
+    top, left = (max([0, *(-offset[axis] for kernel in kernels for offset in kernel)]) for axis in (0, 1))
+    bottom, right = (max([0, *(offset[axis] for kernel in kernels for offset in kernel)]) for axis in (0, 1))
+    height, width = images.shape[-2:]
+    padded = pad(images, (top, bottom), (left, right), border).contiguous()
+    row = padded.shape[-1]
+    inside = padded[:1].numel() - (top + bottom) * row - left - right
+    result, part = torch.empty_like(images, memory_format=torch.contiguous_format), images.new_empty(inside)
+    sums = torch.zeros(padded.shape[1:], dtype=images.dtype, device=images.device)
+    total = sums.view(-1)[:inside]
+    for image, kernel, target in zip(padded.flatten(1), kernels, result, strict=True):
+        total.zero_()
+        for (dy, dx), weight in kernel.items():
+            torch.mul(image.narrow(0, (top + dy) * row + left + dx, inside), weight, out=part)
+            total.add_(part)
+        target.copy_(sums[:, :height, :width])
+    return result
 
 
 Plan = tuple[tuple[np.ndarray, np.ndarray | None], ...]

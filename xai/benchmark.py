@@ -1,4 +1,4 @@
-"""How long explanations and sweeps take, beside bare forward passes, grad-cam, captum and a plain loop in the same run.
+"""How long explanations, sweeps and degradations take, beside forward passes, grad-cam, captum and plain loops.
 
 `python -m xai.benchmark [--quick] [--threads N] [--clock wall|cpu] [--only WORD]` prints a table of ratios.
 Contestants of a row take turns, round after round; a ratio is the median over the rounds of the quotient
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from models import registry, zoo
 from models.cards import Card
 from models.registry import Model
-from xai import attribution, cam, evaluation, evaluation_grid
+from xai import attribution, benchmark_degradations, cam, evaluation, evaluation_grid
 from xai.training import load_split
 
 Work = Callable[[], object]
@@ -251,6 +251,12 @@ def sweep_rows(quick: bool) -> Iterator[Row]:
         yield Row(f"sweep of the paper grid, {' + '.join(names)} / bare forward", ours, bare, 1.10, 3)
 
 
+def degradation_rows(quick: bool) -> Iterator[Row]:
+    """Degradations of a batch against one picture after another with Pillow, NumPy and scikit-image."""
+    for what, ours, peer in benchmark_degradations.pairs(quick):
+        yield Row(what, ours, peer, 1 / 2, 9)
+
+
 def _sweep_forward(case: Subject, precision: str) -> Work:
     size = evaluation.forward_batch_size(case.images, case.images.device)
     return lambda: [evaluation.shares(case.model, part, precision) for part in case.images.split(size)]
@@ -297,6 +303,7 @@ def rows(quick: bool) -> Iterator[Row]:
     yield from family_rows(quick)
     yield from forward_rows(quick)
     yield from sweep_rows(quick)
+    yield from degradation_rows(quick)
 
 
 def describe(row: Row, ours: float, peer: float, ratio: float) -> str:

@@ -24,11 +24,10 @@ from data.remedies import remedy
 from models import zoo
 from models.precision import check as check_precision
 from models.registry import Model
-from xai import batching
+from xai import batching, packing
 from xai.evaluation_grid import CLEAN, Cell
 from xai.evaluation_store import data_sha256, facts_of, is_stored, save
 from xai.folding import folded
-from xai.packing import packed
 from xai.predictions import Predictions
 from xai.zoo_state import take_lock
 
@@ -282,10 +281,10 @@ def shares(model: Model, pixels: Tensor, precision: str) -> Shares:
     exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False) if on_gpu else contextlib.nullcontext()
     with model.lock, exact, reduced:
         network = folded(model).network
-        quick = packed(network, pixels) if precision == "fp32" else network
-        if quick is network:
-            pixels = pixels.contiguous(memory_format=torch.channels_last)
-        scores = quick(pixels).float()
+        if precision == "fp32":
+            scores = packing.logits(network, pixels).float()
+        else:
+            scores = network(pixels.contiguous(memory_format=torch.channels_last)).float()
     probabilities = scores.softmax(dim=1).cpu().numpy().astype(np.float16)
     return scores.argmax(dim=1).cpu().numpy(), probabilities
 

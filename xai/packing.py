@@ -1,10 +1,10 @@
-"""The folded network once more, for nothing but forward passes on a CPU: about 1.2 to 2.3 times as many images/s.
+"""The folded network once more, for nothing but forward passes on a CPU: 1.2 to 2.8 times as quick, by architecture.
 
 PyTorch hands every convolution to oneDNN, which rearranges its weights, input and output each time. Here weights are
 rearranged once and maps stay in oneDNN's own layout from one convolution to the next, and a convolution whose output
 has one pixel is what it then amounts to, a matrix product, which oneDNN's convolutions are slow at. The network still
 runs its own Python code, so its branches and any number of images are as before. A network that does something that
-oneDNN's tensors can't, or that answers otherwise than before, is left as it was.
+oneDNN's tensors can't, or that answers otherwise than before, is run as it was.
 """
 
 from __future__ import annotations
@@ -37,6 +37,19 @@ class _Packed:
 
 _CACHE: weakref.WeakKeyDictionary[nn.Module, _Packed] = weakref.WeakKeyDictionary()
 _CACHE_LOCK = threading.Lock()
+_UNPACKED = nn.Identity()
+"""Stands for a network that stays as it was: a value that is its own key would never be let go."""
+
+
+def logits(network: nn.Module, images: Tensor) -> Tensor:
+    """The network's logits `(N, K)` of images `(N, 3, H, W)`, by its packed form where that can do it; see `packed`."""
+    quick = packed(network, images)
+    if quick is not network:
+        try:
+            return quick(images)
+        except Exception:  # a branch not taken before, with something that oneDNN's tensors can't
+            _keep(network, images, _UNPACKED)
+    return network(images.contiguous(memory_format=torch.channels_last))
 
 
 def packed(network: nn.Module, images: Tensor) -> nn.Module:
@@ -51,14 +64,14 @@ def packed(network: nn.Module, images: Tensor) -> nn.Module:
     with _CACHE_LOCK:
         cached = _CACHE.get(network)
     if cached is None or cached.size != size:
-        cached = _Packed(size, _pack(network, images.shape))
-        with _CACHE_LOCK:
-            # A value that is its own key would never be let go, so a network that stays as it was is a stand-in.
-            _CACHE[network] = cached if cached.network is not network else _Packed(size, _UNPACKED)
+        cached = _keep(network, images, _pack(network, images.shape))
     return network if cached.network is _UNPACKED else cached.network
 
 
-_UNPACKED = nn.Identity()
+def _keep(network: nn.Module, images: Tensor, made: nn.Module) -> _Packed:
+    with _CACHE_LOCK:
+        _CACHE[network] = _Packed(tuple(images.shape[1:]), made)
+        return _CACHE[network]
 
 
 @torch.inference_mode()
@@ -79,7 +92,7 @@ def _pack(network: nn.Module, shape: torch.Size) -> nn.Module:
         Exception
     ):  # a network may be anybody's, and what it does with another kind of tensor may raise anything
         same = False
-    return made if same else network
+    return made if same else _UNPACKED
 
 
 def _sharing_copy(network: nn.Module) -> nn.Module:
