@@ -44,7 +44,7 @@ def classes(chosen: Chosen, known: Asked) -> str | None:
     if pair:
         words += (
             " The difference has a paired bootstrap interval; p is McNemar's exact one, adjusted by Holm for all "
-            "classes."
+            "classes. Where only a few images tip, all to one side, the interval is too narrow: go by p."
         )
     st.caption(words)
     _take_home(chosen, rows, "classes", {"compared": pair})
