@@ -154,10 +154,28 @@ def test_the_reference_scores_100_and_frost_is_missing(tmp_path: Path) -> None:
     assert other["relative mCE %"] == pytest.approx(100 * (10 - 2) / (20 - 4))
     assert other["mCE %, from"] < 50 < other["mCE %, to"]  # type: ignore[operator]
     assert other["corruptions"] == "14 of 15"
-    assert other["left out"] == "Frost (not implemented here)"
+    frost, fewer = str(other["left out"]).split("; ")
+    assert frost == "Frost (not implemented here)"
+    assert fewer.startswith("fewer severities than the scale has: Gaussian noise 1 of 5, ")
     assert other["relative robustness %"] == pytest.approx(100 * 30 / 38)
     (note,) = [note for note in robustness_mce.mce_notes(found, [A, B], "cifar-c", A) if "Frost" in note]
     assert note == "Left out of a mean: Frost (not implemented here)."
+
+
+def test_a_relative_error_over_almost_nothing_has_no_interval(tmp_path: Path) -> None:
+    """The reference loses 1 image of 40 to the noise, and in many resamples none."""
+    answered = asked(A, {UNTOUCHED: 40, NOISE[0]: 39}) | asked(B, {UNTOUCHED: 40, NOISE[0]: 20})
+    rows = robustness_mce.error_rows(board_of(tmp_path, answered), [B], SCALE, A)
+    row = row_of(rows, network=B, degradation="Gaussian noise")
+    assert row["relative CE %"] == pytest.approx(2_000)
+    assert (row["relative CE %, from"], row["relative CE %, to"]) == (None, None)
+
+
+def test_guessing_is_among_the_classes_that_have_images(tmp_path: Path) -> None:
+    answered = asked(A, {UNTOUCHED: 40, NOISE[0]: 20})
+    few = board_of(tmp_path / "few", answered)
+    many = board_of(tmp_path / "many", answered, [*few.classes, *(f"other {k}" for k in range(990))])
+    assert robustness_mce.war(few, A, SCALE) == robustness_mce.war(many, A, SCALE)
 
 
 def test_the_interval_of_one_corruption_is_that_of_the_ratio(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ Whatever takes long is kept in the board's memo under the files it was computed 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -156,6 +157,14 @@ def idle_note(board: Board, shown: Iterable[Condition]) -> str:
     return f"At this image size these do nothing, so that their answers are those on clean images: {listed}."
 
 
+def silent_note(board: Board, models: Iterable[str], scale: str) -> str:
+    """A sentence on the networks that were asked about no degraded image of the scale; empty where there are none."""
+    found = [model for model in models if not degraded(board, (model,), scale)]
+    if not found:
+        return ""
+    return f"On this scale no answers to degraded images are stored of {', '.join(found)}."
+
+
 def training(model: str) -> str:
     """The name of a training without its seed: networks that differ in `-s0`, `-s1`, ... only share it."""
     found = _SEED.fullmatch(model)
@@ -203,5 +212,5 @@ def _three(name: str, values: Iterable[float | None], unit: float) -> Row:
 
 
 def scaled(value: float | None, unit: float = 100) -> float | None:
-    """The value in the table's unit, to six digits after the point and without a minus sign before a zero."""
-    return None if value is None else round(unit * value, 6) + 0.0
+    """The value in the table's unit, to six digits after the point, no minus sign before a zero; NaN gives None."""
+    return None if value is None or math.isnan(value) else round(unit * value, 6) + 0.0

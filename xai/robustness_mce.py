@@ -5,6 +5,7 @@ The reference scores exactly 100 % against itself. All scores are shares here, 1
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from data.degradations import MISSING
+from data.degradations import MISSING, max_severity
 from xai.calibration import Estimate, resample_counts
 from xai.predictions import Graded
 from xai.results import UNTOUCHED, Board, Condition
@@ -40,6 +41,8 @@ from xai.robustness_curves import share_of
 from xai.tables import Rows
 
 _NO_CONSTANTS = "not implemented here"
+_UNUSABLE = 0.01
+"""Share of resamples without a ratio from which on an interval would say nothing."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,8 @@ def _drawn(
     ours, theirs = sums[:, 2 : 2 + len(names)], sums[:, 2 + len(names) :]
     with np.errstate(divide="ignore", invalid="ignore"):
         plain = ours / theirs
-        relative = (ours - levels * sums[:, :1]) / (theirs - levels * sums[:, 1:2])
+        added = theirs - levels * sums[:, 1:2]
+        relative = np.where(added > 0, (ours - levels * sums[:, :1]) / added, np.nan)
     return plain, relative
 
 
@@ -136,8 +140,11 @@ def _wrong_counts(answers: Iterable[Graded]) -> np.ndarray:
 
 
 def _estimate(value: float, draws: np.ndarray) -> Estimate:
-    """The value with its percentile interval, without the resamples in which the reference made no error."""
-    low, high = np.quantile(draws[np.isfinite(draws)], (0.025, 0.975))
+    """The value with its percentile interval; without one (NaN) where many resamples leave the reference no error."""
+    usable = np.isfinite(draws)
+    if usable.mean() < 1 - _UNUSABLE:
+        return Estimate(value, math.nan, math.nan)
+    low, high = np.quantile(draws[usable], (0.025, 0.975))
     return Estimate(value, min(float(low), value), max(float(high), value))
 
 
@@ -156,9 +163,8 @@ def war(board: Board, model: str, scale: str) -> float | None:
     shares = [share_of(board, model, condition) for condition in degraded(board, [model], scale)]
     if clean is None:
         return None
-    found = [
-        war_style(clean.share, each.share, 1 / len(board.classes)) for each in shares if each is not None
-    ]
+    chance = 1 / len(np.unique(board.labels))
+    found = [war_style(clean.share, each.share, chance) for each in shares if each is not None]
     known = [score for score in found if score is not None]
     return statistics.fmean(known) if known else None
 
@@ -195,7 +201,7 @@ def _mce_row(board: Board, model: str, scale: str, found: Scores) -> Row:
         "corruptions (relative)": found.relative.coverage,
         "relative robustness %": scaled(statistics.fmean(known)) if known else None,
         "WAR-style %": scaled(war(board, model, scale)),
-        "left out": "; ".join(absent_words(found)),
+        "left out": "; ".join([*absent_words(found), *incomplete_words(board, model, scale, found)]),
     }
 
 
@@ -208,6 +214,14 @@ def absent_words(found: Scores) -> list[str]:
         if name not in found.plain.absent:
             by_reason.setdefault(f"relative only: {why}", []).append(name)
     return [f"{', '.join(map(title, names))} ({why})" for why, names in by_reason.items()]
+
+
+def incomplete_words(board: Board, model: str, scale: str, found: Scores) -> list[str]:
+    """Which corruptions count in the means although not all severities were asked for: one entry, or none."""
+    asked = {name: len(steps(board, [model], name, scale)) for name in found.plain.scores}
+    most = {name: max_severity(name, scale) for name in asked}
+    names = [f"{title(n)} {asked[n]} of {most[n]}" for n in asked if asked[n] < most[n]]
+    return [f"fewer severities than the scale has: {', '.join(names)}"] if names else []
 
 
 @register("corruption errors", "Corruption error of each degradation against a network of our own (100 \\%).")

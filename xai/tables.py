@@ -29,10 +29,10 @@ def printable(text: str) -> str:
 
 
 def p_value(value: float | None) -> str:
-    """A p value as a table shows it: three decimals, `< 0.001` below that, empty for none."""
+    """A p value as a table shows it: three decimals (four beside 0.05), `< 0.001` below that, empty for none."""
     if value is None:
         return ""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "< 0.001" if value < 0.001 else f"{value:.{4 if abs(value - 0.05) < 0.0005 else 3}f}"
 
 
 def as_text(rows: Rows) -> list[str]:
