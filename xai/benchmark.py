@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from models import registry, zoo
 from models.cards import Card
+from models.precision import cpu_has_bf16
 from models.registry import Model
 from xai import attribution, benchmark_degradations, cam, evaluation, evaluation_grid
 from xai.training import load_split
@@ -239,7 +240,7 @@ def forward_rows(quick: bool) -> Iterator[Row]:
 def sweep_rows(quick: bool) -> Iterator[Row]:
     """A sweep's forward passes against the loop people write, and whole sweeps against their bare forward passes."""
     cases = [("alexnet", "fp32", 1.2), ("resnet18", "fp32", 1.2), ("resnet50", "fp32", 1.6)]
-    cases += [("resnet18", "bf16", 2.2), ("resnet50", "bf16", 3.4)]
+    cases += [("resnet18", "bf16", 2.2), ("resnet50", "bf16", 3.4)] if cpu_has_bf16() else []
     for name, precision, factor in cases:
         case = subject(name, 32, 512)
         what = f"sweep's {precision} forward, {case.label} / DataLoader, batch 64"
