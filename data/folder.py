@@ -5,9 +5,9 @@ format that the intake reads will do, also in folders within a class's folder. W
 one of `validation` (or `val`) and `test`, those are the splits, each with one sub-folder per class. A split that is
 not given is taken from the others' pictures: within every class the files are put in the order of a hash of
 their path, and the first 15 % are the test split, the last 15 % validation. So the split is the same on every
-machine, and a new picture moves at most two others of its class; exact copies of a picture stay with it. Links
-that lead out of the folder are not followed. The path comes from the command line or Python; a page must never pass
-on one that a visitor typed.
+machine, and a new picture moves at most two others of its class; exact copies of a picture stay with it. The split
+`all` is all pictures. Links that lead out of the folder are not followed. The path comes from the command line or
+Python; a page must never pass on one that a visitor typed.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from data.images import DEFAULT_LIMITS, ImageError, display_name
 
 PREFIX = "folder"
 SPLITS = ("train", "validation", "test")
+ALL = "all"
+"""The split of all pictures, for networks that were trained on others."""
 HELD_OUT_SHARE = 0.15
 """Share of each class's pictures in a validation or test split that the folder does not have itself."""
 DEFAULT_SIZE = 64
@@ -99,7 +101,7 @@ def folder_dataset(name: str) -> Dataset:
     return Dataset(
         listing.name,
         title,
-        SPLITS,
+        (*SPLITS, ALL),
         listing.classes,
         size,
         partial(_load, listing),
@@ -290,7 +292,7 @@ def _part(
     """The split of the readable `files` with these hashes of their pixels."""
     _check_readable(listing, files)
     places = split_files(files, digests)
-    rows = [row for row, place in enumerate(places) if place == split]
+    rows = [row for row, place in enumerate(places) if split in (place, ALL)]
     if not rows:
         raise DatasetError(f"{listing.root} has too few readable pictures for a {split} split.")
     labels = torch.tensor([files[row].class_index for row in rows])

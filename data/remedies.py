@@ -40,7 +40,7 @@ def resolve(name: str) -> tuple[Remedy, bool]:
     found = re.fullmatch(r"(.+?)(\.v\d+)?", name)
     plain = found.group(1) if found else ""
     if plain not in NAMES:
-        raise ValueError(f"remedy {name!r} is unknown; allowed are {', '.join(NAMES)}")
+        raise ValueError(f"remedy {name!r} is unknown; allowed are {', '.join(NAMES)}.")
     entry = REMEDIES[plain.removesuffix(TOLD)]
     if found and found.group(2) not in (None, f".v{entry.version}"):
         raise ValueError(f"remedy {name!r} is of another version; this program has {versioned(plain)}")

@@ -82,6 +82,14 @@ def test_a_picture_by_dataset_split_and_id(tmp_path: Path) -> None:
     assert found.source == f"{name}:train/{image_id}"
 
 
+def test_an_id_may_leave_out_its_split() -> None:
+    labels, ids = torch.zeros(2, dtype=torch.long), ("test/cat/0001", "test/cat/0002")
+    data = ImageSet("made up", "test", torch.arange(6).view(2, 3, 1, 1).byte(), labels, ("cat",), ids)
+    short, full = (export._of_dataset(data, name) for name in ("cat/0002", "test/cat/0002"))
+    assert (short.source, short.sha256) == (full.source, full.sha256)
+    assert short.image_id == "test/cat/0002"
+
+
 @pytest.mark.parametrize(
     "source", ["cifar10-jpeg:", "cue10:test/x/y/z", "nothing:test/4", "upload:1", "sample:", ""]
 )

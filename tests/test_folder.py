@@ -240,6 +240,13 @@ def test_three_splits_decode_each_picture_once(make: Make, monkeypatch: pytest.M
     assert len(reads) == 20
 
 
+def test_all_pictures_are_a_split_of_their_own(make: Make) -> None:
+    name = f"folder:{make({'a': 5, 'b': 7})}"
+    parts = [load_dataset(name, split).ids for split in folder.SPLITS]
+    assert set(load_dataset(name, "all").ids) == {each for ids in parts for each in ids}
+    assert len(load_dataset(name, "all")) == 12 == sum(map(len, parts))
+
+
 def test_names_and_registry(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make({"a": 3, "b": 3})
     names = set(DATASETS)

@@ -21,6 +21,8 @@ from xai.ui.robustness_page import VIEWS
 PAGE = "xai/ui/pages/robustness.py"
 A, B = "alexnet-made_up-s0", "resnet18_cifar-made_up-s0"
 """Of no network on any machine, so that no weights can differ from those that answered."""
+ONE_SCALE = "vgg-made_up-s0"
+"""A network that was asked on one scale only."""
 MADE_UP = key_of(Setting(DATASET, "test", 0, "fp32", 0, "0123456789abcdef" * 4))
 NOISE = [relative("gaussian_noise", level) for level in (1, 2, 3)]
 MOTION = [relative("motion_blur", level) for level in (1, 2)]
@@ -33,6 +35,8 @@ def fill(folder: Path) -> Path:
     for model, right in ((A, 30), (B, 36), (A.replace("s0", "s1"), 31)):
         for place, condition in enumerate([UNTOUCHED, *NOISE, *MOTION, *FOG]):
             answered[model, condition] = right_of(right - 2 * place)
+    for condition in (UNTOUCHED, NOISE[0]):
+        answered[ONE_SCALE, condition] = right_of(30)
     for condition in (relative("gaussian_noise", 2, "nlm.v1"), Condition("clean", "", 0.0, "nlm.v1")):
         answered[A, condition] = right_of(28)
     return store(folder, answered)
@@ -86,10 +90,10 @@ def test_every_part_has_a_figure_a_table_and_a_manifest(part: str) -> None:
     buttons: list[Any] = list(app.get("download_button"))
     assert [button.label for button in buttons].count("Manifest (.json)") == 1
     assert dict(app.query_params) == ({} if part == "curves" else {"part": part})
-    assert app.multiselect(key=f"networks {key_of(app)}").value == [A, B]
+    assert app.multiselect(key=f"networks {shown(app)}").value == [A, B]
 
 
-def key_of(app: AppTest) -> str:
+def shown(app: AppTest) -> str:
     """The board's name in a link."""
     return str(app.selectbox(key="setting").value)
 
@@ -104,6 +108,18 @@ def test_curves_show_only_one_scale_and_say_what_does_nothing() -> None:
     assert set(app.dataframe[0].value["degradation"]) == {"Fog"}
     assert "do nothing" not in words(app)
     assert dict(app.query_params)["scale"] == "cifar-c"
+
+
+@pytest.mark.parametrize("link", [{"part": part} for part in VIEWS if part != "paper"] + [{"by_class": "on"}])
+def test_networks_without_answers_on_the_scale_are_named(link: dict[str, str]) -> None:
+    said = "On this scale no answers to degraded images are stored of"
+    app = started(scale="cifar-c", networks=ONE_SCALE, **link)
+    assert not app.exception
+    assert [element.value.replace("\\", "") for element in app.info] == [f"{said} {ONE_SCALE}."]
+    assert not app.dataframe
+    app.multiselect(key=f"networks {shown(app)}").set_value([A, ONE_SCALE]).run()
+    assert not app.exception
+    assert f"{said} {ONE_SCALE}." in words(app)
 
 
 def test_classes_that_die_first() -> None:
@@ -125,7 +141,7 @@ def test_differences_and_their_null() -> None:
     assert seeds["most between two seeds"].iloc[0] == pytest.approx(100 / 40)
     assert shared["seeds"].iloc[0] == f"{A} and {A.replace('s0', 's1')}"
     assert "On clean images: resnet18_cifar-made_up is 13.75 points above" in words(app)
-    app.multiselect(key=f"networks {key_of(app)}").set_value([A]).run()
+    app.multiselect(key=f"networks {shown(app)}").set_value([A]).run()
     assert "A difference needs a second network" in words(app)
     assert not app.exception
 

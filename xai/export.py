@@ -260,11 +260,15 @@ def find_picture(source: str, label: str | None = None) -> Picture:
 
 
 def _of_dataset(data: ImageSource, image_id: str) -> Picture:
-    if image_id not in data.ids:
-        raise ManifestError(
-            f"There is no image {image_id!r} in {data.name} {data.split}; its ids are such as {data.ids[0]!r}."
-        )
-    return picture_from_dataset(data, data.ids.index(image_id))
+    for known in (
+        image_id,
+        f"{data.split}/{image_id}",
+    ):  # ids that begin with their split may be given without
+        if known in data.ids:
+            return picture_from_dataset(data, data.ids.index(known))
+    raise ManifestError(
+        f"There is no image {image_id!r} in {data.name} {data.split}; its ids are such as {data.ids[0]!r}."
+    )
 
 
 def _picture(facts: dict[str, Any], image: Path | None) -> Picture:

@@ -228,8 +228,9 @@ def errors(
     board: Board, models: Sequence[str], scale: str, against: str, relative: bool = False
 ) -> Figure | None:
     """Corruption error of each degradation with interval, and the mean as the last row; dashed, the reference."""
-    names = [model for model in models if model != against] or list(models)
-    found = {name: robustness_mce.scores(board, name, against, scale) for name in names}
+    found = {name: robustness_mce.scores(board, name, against, scale) for name in models}
+    if any(each is not None for name, each in found.items() if name != against):
+        found.pop(against, None)  # it is at 100 % everywhere
     known = {
         name: (
             each.relative_intervals if relative else each.intervals,

@@ -30,6 +30,8 @@ from xai.predictions import Answers, Graded, Predictions, PredictionsError, read
 
 SHIPPED = Path(__file__).resolve().parent.parent / "data" / "results"
 """Answers that come with the project."""
+_PROPER = ("Gaussian", "JPEG", "CLAHE", "Lanczos", "Wiener")
+"""How titles begin that keep their capital within a sentence."""
 T = TypeVar("T")
 Memo = Callable[[Hashable, Callable[[], Any]], Any]
 """`memo(key, compute)` gives what was computed for the key before, or computes it."""
@@ -62,6 +64,14 @@ class Condition:
         if self.degradation == CLEAN:
             return f"Clean{then}"
         return f"{DEGRADATIONS[self.degradation].title}, {level(self)}{then}"
+
+    @property
+    def words(self) -> str:
+        """The title within a sentence: `low resolution, high`, but `Gaussian noise, high`."""
+        return ", then ".join(
+            part if part.startswith(_PROPER) else part[:1].lower() + part[1:]
+            for part in self.title.split(", then ")
+        )
 
     @property
     def plain(self) -> Condition:

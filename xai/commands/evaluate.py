@@ -152,12 +152,14 @@ def _accuracies(cells: Sequence[Cell], rows: Mapping[Cell, Row]) -> list[str]:
     """Accuracy of every network (columns) under every condition, in percent, with its 95 % interval."""
     from xai import tables
 
-    lines: dict[tuple[str, str], dict[str, tables.Cell]] = {}
+    lines: dict[tuple[str, str], Row] = {}
     for cell in cells:
         line = lines.setdefault(
             (cell.condition, cell.scale), {"condition": cell.condition, "scale": cell.scale}
         )
-        line[cell.model] = _interval(rows.get(cell))
+        row = rows.get(cell)
+        line["images"] = line.get("images") or (row["n"] if row else None)
+        line[cell.model] = _interval(row)
     return tables.as_text(list(lines.values()))
 
 
@@ -195,7 +197,7 @@ def add(commands: Any) -> None:
         help="repairs before the network: none, blind, told, all, or names such as nlm or nlm+told (none)",
     )
     parser.add_argument("--scale", help="paper-relative, paper-literal, cifar-c or imagenet-c")
-    parser.add_argument("--split", default="test")
+    parser.add_argument("--split", default="test", help="such as test (test), or all of a folder of pictures")
     parser.add_argument("--limit", type=int, help="only so many images, evenly spread")
     parser.add_argument("--seed", type=int, default=0, help="of what degradations draw")
     parser.add_argument("--device", default="cpu")

@@ -11,6 +11,7 @@ import streamlit as st
 
 from xai import pairwise
 from xai.error_selection import Asked
+from xai.evaluation_grid import CLEAN
 from xai.pairwise import Compared
 from xai.predictions import Answers
 from xai.results import UNTOUCHED, Board, Condition
@@ -18,7 +19,7 @@ from xai.ui import result_data, widgets
 
 KEYS = ("errors_a", "errors_b", "condition")
 FIRST_CONDITION = 2
-"""Which condition a new visitor sees: the second degraded one, where there are so many."""
+"""Which condition a new visitor sees: the third degraded one without a repair, where there are so many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +61,11 @@ class Chosen:
     def called(self, reader: str) -> str:
         """Whose answers, and to which pictures, in words; `reader` is one of `error_selection.READERS`."""
         name = self.a if reader.startswith("a") else self.b
-        return f"{reader[0].upper()} ({name}), {self._condition(reader).title.lower()}"
+        return f"{reader[0].upper()} ({name}), {self._condition(reader).words}"
 
     def letter(self, reader: str) -> str:
         """The same without the network's name."""
-        return f"{reader[0].upper()}, {self._condition(reader).title.lower()}"
+        return f"{reader[0].upper()}, {self._condition(reader).words}"
 
     def _condition(self, reader: str) -> Condition:
         return UNTOUCHED if reader.endswith("clean") else self.condition
@@ -85,10 +86,16 @@ def choose(board: Board) -> Chosen | None:
         st.info(widgets.plain(f"{a} and {b} were never asked under the same condition: choose another pair."))
         return None
     by_key = {key_of(condition): condition for condition in conditions}
-    first = list(by_key)[min(FIRST_CONDITION, len(by_key) - 1)]
+    first = key_of(_first(conditions))
     with columns[2]:
         name = widgets.one_of("Condition", "condition", list(by_key), first, lambda key: by_key[key].title)
     return Chosen(board, a, b, by_key[name])
+
+
+def _first(conditions: Sequence[Condition]) -> Condition:
+    degraded = [condition for condition in conditions if condition.degradation != CLEAN]
+    usual = [condition for condition in degraded if not condition.remedy] or degraded or conditions
+    return usual[min(FIRST_CONDITION, len(usual) - 1)]
 
 
 def key_of(condition: Condition) -> str:

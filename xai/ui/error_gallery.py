@@ -119,7 +119,7 @@ def _lines(known: Asked, names: Sequence[str], row: int) -> tuple[Line, ...]:
         if readers:
             said = [known.reader(name) for name in readers]
             words = " → ".join(
-                f"{names[int(answers.predicted[row])]} {100 * float(answers.confidence[row]):.0f} %"
+                f"{names[int(answers.predicted[row])]} {100 * float(answers.confidence[row]):.0f}\N{NO-BREAK SPACE}%"
                 for answers in said
             )
             lines.append(Line(f"{letter.upper()}: {words}", "good" if said[-1].correct[row] else "bad"))

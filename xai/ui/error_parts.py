@@ -61,7 +61,7 @@ def _compared(chosen: Chosen, known: Asked) -> str:
     ]
     if not offered:
         return ""
-    condition = chosen.condition.title.lower()
+    condition = chosen.condition.words
     words = {key: COMPARED[key][3].format(condition=condition) for key in offered}
     return widgets.one_of("Difference by class", "compared", offered, offered[0], words.__getitem__)
 
@@ -203,7 +203,7 @@ def _square(chosen: Chosen, table: np.ndarray) -> None:
     )
     rows = error_tables.transition_rows(table)
     _take_home(chosen, rows, "transitions", {})
-    notes = f"A: {chosen.a}; B: {chosen.b}; degraded: {chosen.condition.title.lower()}."
+    notes = f"A: {chosen.a}; B: {chosen.b}; degraded: {chosen.condition.words}."
     make = lambda: figure_errors.transitions_figure(table, notes)  # noqa: E731
     _figure(chosen.key("square"), make, "transitions", "The same table as a figure.")
 

@@ -76,12 +76,17 @@ def clear() -> None:
 def show(
     key: tuple[Any, ...], make: Callable[[], Any], stem: str, alt: str, width: int | str = "stretch"
 ) -> None:
-    """A figure, kept under `key` as it is on the page, and buttons that give it as files."""
+    """A figure, kept under `key` as it is on the page, and buttons that give it as files; `make` may give None."""
 
     def page_figure() -> bytes:
-        return figures.render(make(), "png", explaining.PAGE_DPI, quick=True)
+        drawn = make()
+        return b"" if drawn is None else figures.render(drawn, "png", explaining.PAGE_DPI, quick=True)
 
-    st.image(explaining.results()(("network", *key), page_figure), width=width, alt=alt)  # type: ignore[arg-type]
+    found = explaining.results()(("network", *key), page_figure)
+    if not found:
+        st.caption("None of these answers can be drawn as a figure.")
+        return
+    st.image(found, width=width, alt=alt)  # type: ignore[arg-type]
     with st.container(horizontal=True):
         for label, (file_format, dpi, name, media_type) in exports.FORMATS.items():
             content = _file(make, file_format, dpi)

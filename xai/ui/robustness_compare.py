@@ -68,7 +68,8 @@ def _by_class(chosen: Chosen, found: Sequence[str]) -> None:
     st.markdown(
         "A class dies where less than half of its clean accuracy is left, also if it recovers later. It is certain "
         "only where the fall is beyond both intervals. Of a class that survives, what is left at the highest "
-        "severity is shown."
+        "severity is shown. A class also survives where a network gives it as the answer to nearly everything: the "
+        "confusions on the Errors page tell."
     )
     robustness_show.table(rows, "deaths", "Which classes die first, with 95 % Wilson intervals.")
     most = figure_robustness.MOST_CLASSES

@@ -43,9 +43,10 @@ def draw_mce(chosen: Chosen) -> None:
     make = lambda: figure_robustness.errors(board, models, scale, against, relative)  # noqa: E731
     words = robustness_show.alt(f"Corruption errors against {against}.", rows)
     robustness_show.figure(chosen, "corruption-errors", make, words, against, kind)
+    fewer = "loses less of its clean accuracy" if relative else "makes fewer errors"
     st.markdown(
-        "Below 100 % a network makes fewer errors than the reference. Intervals are 95 % bootstrap ones over images, "
-        "all conditions of an image and both networks together."
+        f"Below 100 % a network {fewer} than the reference. Intervals are 95 % bootstrap ones over images, all "
+        "conditions of an image and both networks together."
     )
     robustness_show.table(rows, "mce", f"Mean corruption error against {against} (100 %).", ("left out",))
     _mce_details(chosen, against)

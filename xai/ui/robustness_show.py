@@ -48,7 +48,7 @@ class Chosen:
 def choose(board: Board, beside: DeltaGenerator) -> Chosen | None:
     """Draw the choice of networks, and `beside` that of the scale.
 
-    None, with what to do, where no degraded images were asked about.
+    None, with what to do, where no degraded images were asked about, or none of the chosen networks was.
     """
     found = robustness_board.scales(board)
     if not found:
@@ -59,7 +59,11 @@ def choose(board: Board, beside: DeltaGenerator) -> Chosen | None:
         return None
     with beside:
         scale = widgets.one_of("Scale of severities", "scale", found, found[0], SCALES.__getitem__)
-    return Chosen(board, result_data.networks(board), scale)
+    models = result_data.networks(board)
+    chosen = Chosen(board, models, scale)
+    if words := robustness_board.silent_note(board, models, scale):
+        (st.caption if chosen.degraded else st.info)(widgets.plain(words))
+    return chosen if chosen.degraded else None
 
 
 def table(rows: Rows, stem: str, caption: str, wide: Sequence[str] = ()) -> None:
