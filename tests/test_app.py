@@ -29,7 +29,13 @@ from xai.ui import explaining, words
 from xai.ui.memo import Memo, size_in_bytes
 from xai.ui.widgets import plain
 
-PAGES = {"explain": "Explain a decision", "models": "Networks", "about": "About"}
+PAGES = {
+    "explain": "Explain a decision",
+    "robustness": "Robustness",
+    "errors": "Errors",
+    "models": "Networks",
+    "about": "About",
+}
 QUICK = [name for name in METHODS if METHODS[name].family != "perturbation"]
 ODD_FILES = [
     file for number, file in enumerate(hostile_files()) if number % 20 == 0 and len(file.content) < 2**20
