@@ -107,6 +107,7 @@ def test_a_sweep_from_the_page_is_stored_and_its_outcome_said(panel: AppTest) ->
     job.wait(SECONDS)
     panel.run()
     assert "cells computed" in panel.success[0].value
+    assert panel.expander[0].proto.expanded, "else its visitor does not see what became of it"
     (board,) = results.open_results([results.local_folder()]).boards.values()
     assert board.models == ("alexnet-cue10-s0",)
     assert {condition.degradation for condition in board.conditions} == {"clean", "pixelate"}

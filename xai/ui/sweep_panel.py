@@ -21,7 +21,7 @@ from xai.ui.job import Job, Place, Report
 IMAGES, MOST_IMAGES, STEP = 200, 2_000, 100
 MOST_CELLS = 120
 """What a page may start; more is for the command line."""
-REFUSED = "sweep_refused"
+REFUSED, SEEN = "sweep_refused", "sweep_seen"
 SECONDS = 1.0
 """Between two looks at how far the sweep is."""
 
@@ -35,7 +35,11 @@ def place() -> Place:
 def draw() -> None:
     """The choice of a small sweep, or how far the running one is."""
     job = place().job
-    box = st.expander("Compute more answers: a small sweep", expanded=job is not None and job.running)
+    if job is not None and job.running:
+        st.session_state[SEEN] = job
+    # Open also when it has ended, for those who saw it running: the box holds what became of it.
+    seen = job is not None and st.session_state.get(SEEN) is job
+    box = st.expander("Compute more answers: a small sweep", expanded=seen)
     with box:
         if job is not None and job.running:
             _watch()
@@ -78,7 +82,9 @@ def _say_outcome(job: Job[Any]) -> None:
     if summary is None:
         return
     words = f"{job.title}: {len(summary.computed)} cells computed, {len(summary.skipped)} were there."
-    st.success(widgets.plain(words + (" It was cancelled; those stay." if summary.cancelled else "")))
+    words += " It was cancelled; those stay." if summary.cancelled else ""
+    words += " Choose them above, under Images." if summary.computed else ""
+    st.success(widgets.plain(words))
     for reason in dict.fromkeys([*summary.failed.values(), *summary.notes]):
         st.warning(widgets.plain(reason))
 
@@ -156,7 +162,7 @@ def _command(
 
 def _start(title: str, cells: Sequence[Cell]) -> None:
     try:
-        place().start(title, _work(cells))
+        st.session_state[SEEN] = place().start(title, _work(cells))
     except ValueError as error:
         st.session_state[REFUSED] = str(error)
 
