@@ -22,7 +22,7 @@ from models import zoo
 from tests.test_sweep_reliability import PAIR, cells_of, write_pictures
 from xai import evaluation_ray
 from xai.cli import main
-from xai.evaluation import Engine, Work, ask, claim, sweep
+from xai.evaluation import Engine, Images, Work, ask, claim, sweep
 from xai.evaluation_grid import Cell, grid
 from xai.evaluation_ray import Plan, Worker, ray_engine
 from xai.evaluation_store import data_sha256, stored
@@ -180,3 +180,17 @@ def test_an_interrupt_ends_ray_and_everything_it_started(root: Path, tmp_path: P
     assert "stopped; the same command goes on from here." in errors
     assert len(started) >= 3
     assert psutil.wait_procs(started, timeout=30)[1] == []
+
+
+def test_only_so_many_groups_are_locked_at_a_time(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(evaluation_ray, "MOST_GROUPS", 2)
+    monkeypatch.setattr(evaluation_ray, "_gather", lambda *given: taken.append(len(given[3])))
+    data = open_dataset(f"folder:{root}@32", "train")
+    groups = [[cell] for cell in both(root) if cell.model == PAIR[0]]
+    state = Work(tmp_path, CPU, None, False, None, lambda: False, zoo.load)
+    left = evaluation_ray._run(None, None, state, groups, Images(data, data_sha256(data)))
+    assert taken == [2]
+    assert left == groups[2:]

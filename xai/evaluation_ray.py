@@ -43,6 +43,8 @@ from xai.evaluation_grid import Cell
 
 PART = 512
 """Images that a worker takes at a time, about: less is more messages, more is a longer wait at the end."""
+MOST_GROUPS = 256
+"""Groups taken at a time: each holds a lock, which is an open file, and other processes wait for it."""
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on any system: Ray listens to this machine alone
@@ -182,11 +184,11 @@ def _handlers_kept() -> Iterator[None]:
 def _run(
     ray: Any, workers: int | None, state: Work, groups: Sequence[list[Cell]], images: Images
 ) -> list[list[Cell]]:
-    """Do the groups that no other process is at, and return the others."""
+    """Do the first groups, as many as may be locked, that no other process is at; return the others."""
     with ExitStack() as locks:
         gathered: list[_Gathered] = []
-        busy = []
-        for group in groups:
+        busy = list(groups[MOST_GROUPS:])
+        for group in groups[:MOST_GROUPS]:
             lock = locks.enter_context(ExitStack())
             missing = lock.enter_context(claim(state, group, images))
             if missing is None:
