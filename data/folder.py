@@ -296,7 +296,8 @@ def _part(
     if not rows:
         raise DatasetError(f"{listing.root} has too few readable pictures for a {split} split.")
     labels = torch.tensor([files[row].class_index for row in rows])
-    notes = _notes((*listing.skipped, *unreadable)) + _copies(places, digests)
+    copies = () if split == ALL else _copies(places, digests)
+    notes = _notes((*listing.skipped, *unreadable)) + copies
     return _Part(rows, tuple(files[row].path for row in rows), labels, notes)
 
 
