@@ -186,9 +186,9 @@ def _square(chosen: Chosen, table: np.ndarray) -> None:
     import pandas as pd
 
     square, states = error_tables.transition_square(table), [BOTH[state] for state in STATES]
-    heads = [f"degraded: {words}" for words in states]
+    heads = list(states)
     frame = pd.DataFrame(square, columns=heads)
-    frame.insert(0, "clean", [f"clean: {words}" for words in states])
+    frame.insert(0, "clean ↓ degraded →", states)
     css = np.full(frame.shape, "", object)
     for (row, column), count in np.ndenumerate(square):
         css[row, column + 1] = _shade(float(np.sqrt(count / square.sum())), RIGHT)

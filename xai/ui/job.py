@@ -56,9 +56,9 @@ class Job(Generic[T]):
         return min(1.0, self.done / self.total) if self.total else 0.0
 
     def seconds_left(self) -> float | None:
-        """At the present speed, None before anything is done."""
+        """At the present speed, None before the first step is done: what comes once at the start is no measure."""
         passed = time.monotonic() - self._started
-        return passed * (1 - self.share) / self.share if self.share > 0 else None
+        return passed * (1 - self.share) / self.share if self.done >= 1 else None
 
     def cancel(self) -> None:
         """Ask the work to end; it does at its next step."""

@@ -17,7 +17,7 @@ from xai import (
 )
 from xai.result_manifest import every
 from xai.results import UNTOUCHED, Board, Condition
-from xai.ui import network_data, robustness_show, widgets
+from xai.ui import network_data, result_data, robustness_show, widgets
 from xai.ui.robustness_show import Chosen
 
 MCE_KEYS = ("reference", "errors")
@@ -127,6 +127,9 @@ def draw_paper(board: Board, _beside: DeltaGenerator) -> None:
         robustness_show.figure(chosen, "paper", make, words, tuple(card.sha256 for card in cards.values()))
     else:
         st.info("None of our networks that stand for the paper's was asked about these images.")
+        result_data.offer_others(
+            lambda other: any(entry.ours for entry in robustness_paper.entries(other, cards))
+        )
         rows = robustness_paper.grid_rows(board, cards)
     robustness_show.table(
         rows, "paper-grid", "Accuracy in % as the paper states it, beside ours.", ("caveat",)
