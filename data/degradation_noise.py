@@ -9,33 +9,37 @@ from torch import Tensor
 from data.degradation_filters import CACHED
 from data.degradation_registry import Constants, Generators, register
 
-Draw = Callable[[np.ndarray, np.ndarray, np.random.Generator], None]
-"""Fills the first array with something drawn for the image that is the second, both `(3, H, W)` float32."""
-Finish = Callable[[np.ndarray, np.ndarray], None]
+Draw = Callable[[np.random.Generator, np.ndarray], None]
+"""Fills an array `(3, H, W)` float32 with what is drawn for one image."""
+Finish = Callable[[Tensor, Tensor], None]
 """Makes of what was drawn for images, and of them, both `(n, 3, H, W)` float32, the degraded images in its place."""
 
 
-def _each(images: Tensor, generators: Generators, draw: Draw, finish: Finish | None = None) -> Tensor:
-    """Degraded copies, in float32, made by `draw` for each image and then by `finish` for several of them.
+def _each(images: Tensor, generators: Generators, draw: Draw, finish: Finish) -> Tensor:
+    """Degraded copies, in float32: `draw` for each image on the CPU, then `finish` for several on their device.
 
-    It goes by a few images at a time, so that what was drawn is still in the processor's cache.
+    On the CPU it goes by a few images at a time, so that what was drawn is still in the processor's cache.
     """
-    fields = np.empty(images.shape, np.float32)
-    pixels, count = images.cpu().numpy(), max(1, CACHED // images[0].numel())
+    drawn = np.empty(images.shape, np.float32)
+    fields, on_cpu = torch.from_numpy(drawn), images.device.type == "cpu"
+    count = max(1, CACHED // images[0].numel()) if on_cpu else len(images)
     for start in range(0, len(images), count):
         part = slice(start, start + count)
-        for each in zip(fields[part], pixels[part], generators[part], strict=True):
-            draw(*each)
-        if finish:
-            finish(fields[part], pixels[part])
-    return torch.from_numpy(fields).to(images.device)
+        for field, generator in zip(drawn[part], generators[part], strict=True):
+            draw(generator, field)
+        if on_cpu:
+            finish(fields[part], images[part])
+    if not on_cpu:
+        fields = fields.to(images.device)
+        finish(fields, images)
+    return fields
 
 
-def _normal(field: np.ndarray, _pixels: np.ndarray, generator: np.random.Generator) -> None:
+def _normal(generator: np.random.Generator, field: np.ndarray) -> None:
     generator.standard_normal(out=field, dtype=np.float32)
 
 
-def _uniform(field: np.ndarray, _pixels: np.ndarray, generator: np.random.Generator) -> None:
+def _uniform(generator: np.random.Generator, field: np.ndarray) -> None:
     generator.random(out=field, dtype=np.float32)
 
 
@@ -43,11 +47,8 @@ def _uniform(field: np.ndarray, _pixels: np.ndarray, generator: np.random.Genera
     "gaussian_noise", "Gaussian noise", "x + N(0, sigma^2), clipped: sensor noise in poor light.", random=True
 )
 def gaussian_noise(images: Tensor, constants: Constants, generators: Generators) -> Tensor:
-    sigma = np.float32(constants["sigma"])
-
-    def add(fields: np.ndarray, pixels: np.ndarray) -> None:
-        fields *= sigma
-        fields += pixels
+    def add(fields: Tensor, pixels: Tensor) -> None:
+        fields.mul_(constants["sigma"]).add_(pixels)
 
     return _each(images, generators, _normal, add)
 
@@ -63,10 +64,10 @@ def shot_noise(images: Tensor, constants: Constants, generators: Generators) -> 
         constants["rate"], 1e12
     )  # above, the noise is below float32's resolution and NumPy's limit is near
 
-    def count(field: np.ndarray, pixels: np.ndarray, generator: np.random.Generator) -> None:
+    fields = np.empty(images.shape, np.float32)
+    for field, pixels, generator in zip(fields, images.cpu().numpy(), generators, strict=True):
         np.divide(generator.poisson(pixels.astype(np.float64) * rate), rate, out=field, casting="same_kind")
-
-    return _each(images, generators, count)
+    return torch.from_numpy(fields).to(images.device)
 
 
 @register(
@@ -77,13 +78,11 @@ def shot_noise(images: Tensor, constants: Constants, generators: Generators) -> 
     aliases=("salt_pepper",),
 )
 def impulse_noise(images: Tensor, constants: Constants, generators: Generators) -> Tensor:
-    amount, half = np.float32(constants["amount"]), np.float32(constants["amount"] / 2)
+    amount = constants["amount"]
 
-    def replace(fields: np.ndarray, pixels: np.ndarray) -> None:
-        salt, pepper = fields < amount, fields < half
-        np.copyto(fields, pixels)
-        np.copyto(fields, np.float32(1), where=salt)
-        np.copyto(fields, np.float32(0), where=pepper)
+    def replace(fields: Tensor, pixels: Tensor) -> None:
+        salt, pepper = fields < amount, fields < amount / 2
+        fields.copy_(pixels).masked_fill_(salt, 1).masked_fill_(pepper, 0)
 
     return _each(images, generators, _uniform, replace)
 
@@ -96,11 +95,7 @@ def impulse_noise(images: Tensor, constants: Constants, generators: Generators) 
     aliases=("speckle",),
 )
 def speckle_noise(images: Tensor, constants: Constants, generators: Generators) -> Tensor:
-    sigma = np.float32(constants["sigma"])
-
-    def add(fields: np.ndarray, pixels: np.ndarray) -> None:
-        fields *= sigma
-        fields *= pixels
-        fields += pixels
+    def add(fields: Tensor, pixels: Tensor) -> None:
+        fields.mul_(constants["sigma"]).mul_(pixels).add_(pixels)
 
     return _each(images, generators, _normal, add)
