@@ -15,7 +15,7 @@ from xai import results
 from xai.evaluation_grid import CLEAN, Cell
 from xai.evaluation_store import FORMAT, save
 from xai.predictions import Answers, Predictions, PredictionsError
-from xai.results import UNTOUCHED, Board, Condition, open_results, signature
+from xai.results import UNTOUCHED, Board, Condition, Setting, open_results, signature
 
 NAMES = ("cat", "dog", "frog")
 BLANK = Cell("cue10", "test", "a-s0", "0" * 64, CLEAN, "", 0.0, 0, 0)
@@ -250,6 +250,14 @@ def test_a_damaged_first_file_does_not_take_the_others_along(tmp_path: Path) -> 
     answers = board.answers("b-s0", UNTOUCHED)
     assert answers is not None
     assert answers.predicted.tolist() == [0, 1, 1]
+
+
+def test_a_title_names_a_folder_without_its_place() -> None:
+    setting = Setting("folder:/home/ada/pictures@96", "all", 0, "bf16", 7, "d" * 64)
+    assert setting.title == "folder:pictures@96 all, all images, bf16, seed 7"
+    assert replace(setting, dataset="cue10", split="test", limit=2_000).title.startswith(
+        "cue10 test, 2,000 images"
+    )
 
 
 def test_the_signature_changes_when_a_file_comes_or_is_replaced(tmp_path: Path) -> None:

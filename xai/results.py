@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 import numpy as np
@@ -119,7 +119,9 @@ class Setting:
     @property
     def title(self) -> str:
         """In words, such as `cifar10-jpeg test, 2,000 images`."""
-        words = [f"{self.dataset} {self.split}, {f'{self.limit:,}' if self.limit else 'all'} images"]
+        family, colon, rest = self.dataset.partition(":")
+        name = f"{family}{colon}{PurePath(rest).name}"  # where a folder lies is nobody's business
+        words = [f"{name} {self.split}, {f'{self.limit:,}' if self.limit else 'all'} images"]
         words += [] if self.precision == "fp32" else [self.precision]
         words += [f"seed {self.seed}"] if self.seed else []
         return ", ".join(words)

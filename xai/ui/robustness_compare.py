@@ -123,6 +123,7 @@ def _differences(chosen: Chosen) -> None:
         st.info("No condition has answers of both networks.")
         return
     robustness_show.figure(chosen, "differences", make, words, b)
+    st.caption("Where only a few images tip, all to one side, the interval is too narrow: go by p.")
     robustness_show.table(
         rows, "differences", "Differences of accuracy, exact McNemar tests, Holm over all rows."
     )
