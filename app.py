@@ -11,15 +11,22 @@ ROOM = """<style>
 @media (max-width: 1200px) {[data-testid='stMainBlockContainer'] {padding-left: 2rem; padding-right: 2rem}}
 </style>"""
 
-st.set_page_config("XAI workbench", ":material/visibility:", layout="wide", initial_sidebar_state=340)
-st.html(ROOM)
-loading.warm_up()
-st.navigation(
-    [
-        st.Page("xai/ui/pages/explain.py", title="Explain", icon=":material/visibility:", default=True),
-        st.Page("xai/ui/pages/robustness.py", title="Robustness", icon=":material/trending_down:"),
-        st.Page("xai/ui/pages/errors.py", title="Errors", icon=":material/error:"),
-        st.Page("xai/ui/pages/models.py", title="Networks", icon=":material/account_tree:"),
-        st.Page("xai/ui/pages/about.py", title="About", icon=":material/info:"),
-    ]
-).run()
+
+def main() -> None:
+    """Draw the page that is asked for."""
+    st.set_page_config("XAI workbench", ":material/visibility:", layout="wide", initial_sidebar_state=340)
+    st.html(ROOM)
+    loading.warm_up()
+    st.navigation(
+        [
+            st.Page("xai/ui/pages/explain.py", title="Explain", icon=":material/visibility:", default=True),
+            st.Page("xai/ui/pages/robustness.py", title="Robustness", icon=":material/trending_down:"),
+            st.Page("xai/ui/pages/errors.py", title="Errors", icon=":material/error:"),
+            st.Page("xai/ui/pages/models.py", title="Networks", icon=":material/account_tree:"),
+            st.Page("xai/ui/pages/about.py", title="About", icon=":material/info:"),
+        ]
+    ).run()
+
+
+if __name__ == "__main__":  # processes that read pictures import this file, and must not start the app again
+    main()

@@ -102,6 +102,17 @@ def test_painting_a_page_imports_nothing_heavy() -> None:
     assert found.stdout.strip() == "[]"
 
 
+def test_a_process_that_imports_the_app_does_not_start_it() -> None:
+    """As processes do that read pictures for it, where they are not forked."""
+    code = (
+        "import runpy, threading\n"
+        "runpy.run_path('app.py', run_name='__mp_main__')\n"
+        "print([thread.name for thread in threading.enumerate()])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "['MainThread']"
+
+
 def test_the_first_visit_shows_a_scene_and_what_both_networks_say() -> None:
     app = started()
     assert healthy(app)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pickle
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +25,11 @@ from data.images import Image as Picture
 from data.images import ImageError, read_image
 from xai.comparison import picture_from_dataset
 from xai.evaluation_store import data_sha256
+
+
+ROOT = Path(__file__).parents[1]
+COPIES, SIDE = 320, 256
+"""How many pictures of how many pixels a side make a set that is large."""
 
 
 @pytest.fixture(autouse=True)
@@ -115,17 +120,22 @@ def copies(root: Path, count: int, size: int) -> ImageStream:
 
 
 def test_a_large_set_does_not_take_its_memory(tmp_path: Path) -> None:
-    stream = replace(copies(tmp_path / "copies", 320, 256), workers=1)
-    size = 3 * 256**2 * len(stream)
+    size = 3 * SIDE**2 * COPIES
     assert size == 60 * 2**20
-    streamed, held = (_in_a_fresh_process(stream, allowed) for allowed in (0, 2 * size))
+    streamed, held = (_in_a_fresh_process(tmp_path / str(allowed), allowed) for allowed in (0, 2 * size))
     assert streamed < size / 3 < 2 * size / 3 < held
 
 
-def _in_a_fresh_process(stream: ImageStream, held: int) -> float:
-    """`grown` where no earlier test left free memory that the pictures would fit into."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(grown, stream, held).result()
+def _in_a_fresh_process(root: Path, held: int) -> float:
+    """`grown` where no earlier test left free memory that the pictures would fit into, nor a main module of its own."""
+    stream = f"replace(case.copies(case.Path({str(root)!r}), {COPIES}, {SIDE}), workers=1)"
+    code = f"""
+from dataclasses import replace
+from tests import test_folder_stream as case
+print(case.grown({stream}, {held}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return float(done.stdout)
 
 
 def test_what_is_known_of_a_picture_is_not_looked_at_again(
