@@ -19,7 +19,7 @@ from models import zoo
 from tests import board_helpers
 from tests.answer_helpers import answers
 from tests.app_server import CHROMIUM_FLAGS, ROOT, chromium, running_app
-from tests.test_networks_page import healthy, words
+from tests.page_helpers import healthy, visit, words
 from xai import results
 from xai.predictions import Predictions
 from xai.results import UNTOUCHED
@@ -27,7 +27,6 @@ from xai.ui import dataset_images, error_links, result_data
 from xai.ui.error_data import Chosen
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-PAGE = "xai/ui/pages/errors.py"
 NOISE = board_helpers.relative("gaussian_noise", 3)
 IMAGES = 120
 
@@ -55,10 +54,7 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def started(**link: str) -> AppTest:
     """The page as a visitor meets it who comes from the first page."""
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-    for key, value in {"errors_a": "one", "errors_b": "two", "condition": NOISE_KEY, **link}.items():
-        app.query_params[key] = value
-    return app.switch_page(PAGE).run()
+    return visit("errors", **{"errors_a": "one", "errors_b": "two", "condition": NOISE_KEY, **link})
 
 
 NOISE_KEY = "paper-relative:gaussian_noise 3"

@@ -26,7 +26,6 @@ from data.images import ImageError, read_image
 from xai.comparison import picture_from_dataset
 from xai.evaluation_store import data_sha256
 
-
 ROOT = Path(__file__).parents[1]
 COPIES, SIDE = 320, 256
 """How many pictures of how many pixels a side make a set that is large."""

@@ -11,14 +11,13 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from models import zoo
-from tests.app_server import ROOT
+from tests.page_helpers import healthy, pictures, visit, words
 from tests.test_network_table import CURVE, answers, card, record
 from xai import ablations, network_table
 from xai.ui import cards_view, network_data
 from xai.ui.widgets import plain
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-PAGE = "xai/ui/pages/models.py"
 
 
 @pytest.fixture
@@ -39,25 +38,7 @@ def no_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def started(**link: str) -> AppTest:
     """The page as a visitor meets it who comes from the first page."""
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-    for key, value in link.items():
-        app.query_params[key] = value
-    return app.switch_page(PAGE).run()
-
-
-def healthy(app: AppTest) -> bool:
-    return not app.exception and not app.error
-
-
-def words(app: AppTest) -> str:
-    """All that the page says, without Markdown's escapes."""
-    parts = (*app.markdown, *app.caption, *app.info, *app.subheader, *app.warning, *app.error)
-    return " ".join(str(element.value) for element in parts).replace("\\", "")
-
-
-def pictures(app: AppTest) -> list[str]:
-    """What the figures say to those who can't see them."""
-    return [image.proto.imgs[0].alt for image in app.image]
+    return visit("models", **link)
 
 
 def test_choosing_a_network_changes_card_and_curves(local: Path) -> None:

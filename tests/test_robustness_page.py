@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tests.app_server import CHROMIUM_FLAGS, ROOT, Server, chromium, running_app
+from tests import page_helpers
+from tests.app_server import CHROMIUM_FLAGS, Server, chromium, running_app
 from tests.board_helpers import DATASET, cifar_c, relative, right_of, store
+from tests.page_helpers import pictures, visit, words
 from xai import results
 from xai.results import UNTOUCHED, Condition, Setting
 from xai.ui.result_data import key_of
 from xai.ui.robustness_page import VIEWS
 
-PAGE = "xai/ui/pages/robustness.py"
 A, B = "alexnet-made_up-s0", "resnet18_cifar-made_up-s0"
 """Of no network on any machine, so that no weights can differ from those that answered."""
 ONE_SCALE = "vgg-made_up-s0"
@@ -57,25 +58,11 @@ def _only_these(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def started(**link: str) -> AppTest:
     """The page as a visitor meets it who comes with a link."""
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-    for key, value in link.items():
-        app.query_params[key] = value
-    return app.switch_page(PAGE).run()
+    return visit("robustness", **link)
 
 
 def healthy(app: AppTest) -> bool:
-    return not app.exception and not app.error and not app.warning
-
-
-def words(app: AppTest) -> str:
-    """All that the page says, without Markdown's escapes."""
-    parts = (*app.markdown, *app.caption, *app.info, *app.subheader, *app.warning, *app.error)
-    return " ".join(str(element.value) for element in parts).replace("\\", "")
-
-
-def pictures(app: AppTest) -> list[str]:
-    """What the figures say to those who can't see them."""
-    return [image.proto.imgs[0].alt for image in app.image]
+    return page_helpers.healthy(app) and not app.warning
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
