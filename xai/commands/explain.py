@@ -116,10 +116,11 @@ def run_explain(arguments: argparse.Namespace) -> int:
 
 def run_reproduce(arguments: argparse.Namespace) -> int:
     """Draw a manifest's figure again."""
-    from xai.export import bundle, reproduce, write_bundle
+    from xai.export import write_bundle
+    from xai.reproduction import reproduce_files
 
-    comparison, style = reproduce(arguments.manifest.read_bytes(), arguments.image)
-    wrote(write_bundle(bundle(comparison, style, every_width=False), arguments.out))
+    files = reproduce_files(arguments.manifest.read_bytes(), arguments.image)
+    wrote(write_bundle(files, arguments.out))
     return 0
 
 
