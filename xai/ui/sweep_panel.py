@@ -17,13 +17,11 @@ from xai import results
 from xai.evaluation_grid import SETS, Cell, grid
 from xai.ui import explaining, widgets
 from xai.ui.job import Job, Place, Report
+from xai.ui.job_panel import Panel, Words, watch
 
 IMAGES, MOST_IMAGES, STEP = 200, 2_000, 100
 MOST_CELLS = 120
 """What a page may start; more is for the command line."""
-REFUSED, SEEN = "sweep_refused", "sweep_seen"
-SECONDS = 1.0
-"""Between two looks at how far the sweep is."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -32,45 +30,31 @@ def place() -> Place:
     return Place()
 
 
+PANEL = Panel(
+    "sweep",
+    place,
+    Words(
+        "cells",
+        "Cancel the sweep",
+        "It ends after the batch at hand; the cells that are done stay.",
+        "It goes on when you look at another page, and everybody on this server sees its results.",
+        digits=1,
+    ),
+)
+
+
 def draw() -> None:
     """The choice of a small sweep, or how far the running one is."""
-    job = place().job
-    if job is not None and job.running:
-        st.session_state[SEEN] = job
+    running = PANEL.running()
     # Open also when it has ended, for those who saw it running: the box holds what became of it.
-    seen = job is not None and st.session_state.get(SEEN) is job
-    box = st.expander("Compute more answers: a small sweep", expanded=seen)
-    with box:
-        if job is not None and job.running:
-            _watch()
+    with st.expander("Compute more answers: a small sweep", expanded=PANEL.seen() is not None):
+        if running is not None:
+            watch(PANEL)
             return
-        if job is not None:
+        if (job := place().job) is not None:
             _say_outcome(job)
-        if refused := st.session_state.pop(REFUSED, None):
-            st.warning(widgets.plain(refused))
+        PANEL.say_refused()
         _choose()
-
-
-@st.fragment(run_every=SECONDS)
-def _watch() -> None:
-    """Progress of the running sweep; the whole page is drawn again when it ends."""
-    job = place().job
-    if job is None or not job.running:
-        st.rerun()
-        return
-    left = job.seconds_left()
-    time_left = "" if left is None else f", about {_duration(left)} left"
-    words = f"{job.title}: {job.done:.1f} of {job.total:.0f} cells{time_left}. {job.what}"
-    st.progress(job.share, widgets.plain(words))
-    if job.cancelled:
-        st.caption("It ends after the batch at hand; the cells that are done stay.")
-    else:
-        st.button("Cancel the sweep", on_click=job.cancel, icon=":material/cancel:")
-    st.caption("It goes on when you look at another page, and everybody on this server sees its results.")
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _say_outcome(job: Job[Any]) -> None:
@@ -144,7 +128,7 @@ def _offer(
     else:
         title = f"Sweep of {dataset}, {images:,} images"
         label = f"Start: {len(cells)} cells of {images:,} images"
-        st.button(label, on_click=_start, args=(title, cells), icon=":material/play_arrow:")
+        st.button(label, on_click=PANEL.start, args=(title, _work(cells)), icon=":material/play_arrow:")
     st.code(_command(dataset, cards, degradations, repairs, images), language="bash", wrap_lines=True)
 
 
@@ -158,13 +142,6 @@ def _command(
         f"python -m xai evaluate --models {names} --dataset {dataset} --degradations {wanted} "
         f"{more}--limit {images} --out {shlex.quote(str(results.local_folder()))}"
     )
-
-
-def _start(title: str, cells: Sequence[Cell]) -> None:
-    try:
-        st.session_state[SEEN] = place().start(title, _work(cells))
-    except ValueError as error:
-        st.session_state[REFUSED] = str(error)
 
 
 def _work(cells: Sequence[Cell]) -> Callable[[Report, Callable[[], bool]], object]:
