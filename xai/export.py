@@ -8,7 +8,7 @@ import json
 import platform
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
@@ -72,7 +72,7 @@ def _model_facts(comparison: Comparison) -> list[dict[str, Any]]:
                 "architecture": result.architecture,
                 "dataset": result.dataset,
                 "sha256": result.sha256,
-                "card_sha256": _card_digest(result.architecture, result.size, result.classes),
+                "card_sha256": card_digest(result.architecture, result.size, result.classes),
                 "device": result.device,
                 "input": view.resized,
                 "target": result.classes[result.target],
@@ -92,7 +92,7 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and np.isfinite(value) else None
 
 
-def _card_digest(architecture: str, input_size: int, classes: Sequence[str]) -> str:
+def card_digest(architecture: str, input_size: int, classes: Sequence[str]) -> str:
     """Hash of what a card says of the weights that a figure depends on."""
     return hashlib.sha256(json.dumps([architecture, input_size, list(classes)]).encode()).hexdigest()
 
@@ -288,15 +288,16 @@ def _picture(facts: dict[str, Any], image: Path | None) -> Picture:
 
 def _models(request: Request, found: dict[str, Any], load: Callable[[str], Model]) -> list[Model]:
     entries = {entry["name"]: entry for entry in found["models"]}
-    return [_same_model(load(name), entries[name]) for name in request.models]
+    return [same_model(load(name), entries[name]) for name in request.models]
 
 
-def _same_model(model: Model, entry: dict[str, Any]) -> Model:
+def same_model(model: Model, entry: Mapping[str, Any]) -> Model:
+    """The model, when it is the one of a manifest's entry with `sha256` and `card_sha256`; `ManifestError` if not."""
     if model.card.sha256 != entry["sha256"]:
         raise ManifestError(
             f"The checkpoint {model.name} is not the one in the manifest: its sha256 differs."
         )
-    digest = _card_digest(model.card.architecture, model.input_size, model.classes)
+    digest = card_digest(model.card.architecture, model.input_size, model.classes)
     if digest != entry["card_sha256"]:
         raise ManifestError(
             f"The card of {model.name} names other classes or another input than the manifest's."
