@@ -218,6 +218,18 @@ def make_view(picture: Picture, request: Request, size: int) -> View:
     return View(size, clean, degraded, resized, words, parameters, scale, psnr, ssim)
 
 
+def make_views(
+    request: Request, picture: Picture, models: Sequence[Model], memo: Memo = no_memo
+) -> dict[int, View]:
+    """The picture as the networks see it, by input size; raises `ValueError` with one sentence."""
+    views = {}
+    for size in sorted({model.input_size for model in models}):
+        asked = (request.resize, request.degradation, request.severity, request.scale, request.seed)
+        key = ("view", picture.sha256, picture.image_id, size, *asked)
+        views[size] = memo(key, partial(make_view, picture, request, size))
+    return views
+
+
 def target_class(model: Model, picture: Picture, request: Request, clean: Tensor) -> int:
     """Index of the class to explain; raises `ExplanationError` when the model doesn't know it."""
     if request.target == "predicted":
@@ -246,7 +258,7 @@ def _check(request: Request, models: Sequence[Model]) -> None:
 
 
 @dataclass(frozen=True)
-class _Cell:
+class Cell:
     """One model on one picture: what its memo keys have in common, and the state of each condition."""
 
     model: Model
@@ -263,7 +275,8 @@ class _Cell:
         }
 
 
-def _cell(model: Model, picture: Picture, view: View, request: Request, memo: Memo) -> _Cell:
+def make_cell(model: Model, picture: Picture, view: View, request: Request, memo: Memo) -> Cell:
+    """One model on one picture, ready to be asked through the memo."""
     degraded = (request.degradation, request.severity, view.scale, request.seed)
     states = {"clean": ("clean",), "degraded": degraded if is_degraded(request) else ("clean",)}
     keys = (
@@ -274,10 +287,10 @@ def _cell(model: Model, picture: Picture, view: View, request: Request, memo: Me
         picture.image_id,
         request.resize,
     )
-    return _Cell(model, view, keys, states, memo)
+    return Cell(model, view, keys, states, memo)
 
 
-def _explain_model(cell: _Cell, picture: Picture, request: Request) -> ModelResult:
+def _explain_model(cell: Cell, picture: Picture, request: Request) -> ModelResult:
     model = cell.model
     layers = tuple(request.layers.get(model.name, ())) or (model.default_layer,)
     probabilities = cell.both(("predict",), lambda image: model.predict(image)[0].cpu())
@@ -299,7 +312,7 @@ def _explain_model(cell: _Cell, picture: Picture, request: Request) -> ModelResu
 
 
 def _cams(
-    cell: _Cell, methods: Sequence[str], target: int, layers: tuple[str, ...]
+    cell: Cell, methods: Sequence[str], target: int, layers: tuple[str, ...]
 ) -> dict[str, dict[str, Heatmap]]:
     """Every gradient CAM, clean and degraded, when a method that taps a layer was asked for.
 
@@ -315,7 +328,7 @@ def _cams(
 
 
 def _maps(
-    cell: _Cell, request: Request, name: str, target: int, layers: tuple[str, ...]
+    cell: Cell, request: Request, name: str, target: int, layers: tuple[str, ...]
 ) -> dict[str, Heatmap]:
     """Maps of one other method, clean and degraded."""
     tapped = layers if attribution.METHODS[name].layered else None
@@ -401,19 +414,7 @@ def compare(request: Request, picture: Picture, models: Sequence[Model], memo: M
     serve this picture.
     """
     _check(request, models)
-    views = {}
-    for size in sorted({model.input_size for model in models}):
-        key = (
-            "view",
-            picture.sha256,
-            picture.image_id,
-            size,
-            request.resize,
-            request.degradation,
-            request.severity,
-            request.scale,
-        )
-        views[size] = memo((*key, request.seed), partial(make_view, picture, request, size))
-    cells = [_cell(model, picture, views[model.input_size], request, memo) for model in models]
+    views = make_views(request, picture, models, memo)
+    cells = [make_cell(model, picture, views[model.input_size], request, memo) for model in models]
     results = tuple(_explain_model(cell, picture, request) for cell in cells)
     return Comparison(request, picture, views, results, _agreements(request, results))

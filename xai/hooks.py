@@ -5,8 +5,9 @@ None of these takes a lock: whoever shares a network between threads holds its `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -38,8 +39,14 @@ def count_hooks(network: nn.Module) -> int:
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
     """Evaluation mode and weights that need no gradient; each module and weight is as it was afterwards."""
-    training = [module for module in network.modules() if module.training]
-    learning = [weight for weight in network.parameters() if weight.requires_grad]
+    modules = list(network.modules())
+    training = [module for module in modules if module.training]
+    learning = [
+        weight
+        for module in modules  # in a third of the time that `network.parameters()` takes
+        for weight in module._parameters.values()
+        if weight is not None and weight.requires_grad
+    ]
     try:
         for module in training:
             module.training = False
@@ -97,6 +104,32 @@ def _forward_hooks(network: nn.Module, layers: Sequence[str], make: Callable[[st
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def listening(
+    network: nn.Module, layers: Collection[str] | None, hear: Callable[[str, nn.Module, Any, Any], Any]
+) -> Iterator[None]:
+    """Call `hear(layer, module, inputs, output)` after every call of each of `layers`, or of all for None.
+
+    What it returns, if not None, stands in for the output. Raises `TapError` for an unknown layer.
+    """
+    modules = dict(network.named_modules())
+    modules.pop("")
+    for name in layers or ():
+        if name not in modules:
+            raise TapError(f"there is no layer {name!r}")
+    chosen = {name: modules[name] for name in (modules if layers is None else dict.fromkeys(layers))}
+    key = (
+        object()
+    )  # straight into the modules' own lists: handles for all layers take as long as a small forward
+    try:
+        for name, module in chosen.items():
+            module._forward_hooks[key] = partial(hear, name)  # type: ignore[index]
+        yield
+    finally:
+        for module in chosen.values():
+            module._forward_hooks.pop(key, None)  # type: ignore[call-overload]
 
 
 @contextmanager

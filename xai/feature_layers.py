@@ -1,0 +1,326 @@
+"""The layers of a network as they run, and what each gives for an image: all of them from one forward pass."""
+
+from __future__ import annotations
+
+import math
+import threading
+import weakref
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.layers import InputSizeError
+from models.registry import Model
+from xai import taps
+from xai.attribution_types import ExplanationError
+from xai.hooks import TapError, frozen, listening
+
+_TABLES: weakref.WeakKeyDictionary[nn.Module, dict[int, tuple[LayerInfo, ...]]] = weakref.WeakKeyDictionary()
+_FRAGILE: weakref.WeakKeyDictionary[nn.Module, set[str]] = weakref.WeakKeyDictionary()
+"""Layers whose output is changed in place by what comes after them, and so has to be copied."""
+_LOCK = threading.Lock()
+_COPIED = -1
+"""In place of a tensor's version where a copy was taken, which nothing can change."""
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """A layer as it ran for an image: its dotted name, kind of module, channels, grid `(h, w)` and number of calls.
+
+    Of a layer that is called several times, channels and grid are those of its first call. A flat vector `(N, C)` is
+    a grid of `(1, 1)`. `note` is empty, or says why the layer can't be shown; then channels and grid are 0. `same_as`
+    names an earlier layer whose output this one passes on as it is (containers, dropout), empty where there is none.
+    """
+
+    name: str
+    kind: str
+    channels: int
+    grid: tuple[int, int]
+    calls: int
+    note: str = ""
+    same_as: str = ""
+
+
+@dataclass(eq=False)
+class Feature:
+    """What a layer gave in one call: `values` `(N, C, h, w)` float32 on the CPU, shared, not to be changed.
+
+    `layer` is its dotted name, with `#2` behind it for the second call and so on.
+    """
+
+    layer: str
+    values: Tensor
+    module: nn.Module
+    container: str = ""
+    flat: bool = False
+
+    @property
+    def position(self) -> str:
+        """What was recorded, in words, such as "after ReLU"."""
+        return taps.words_for(self.module, self.values)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what has to be known of these values; counts those that are no numbers."""
+        words = []
+        if self.container:
+            words.append(f"{self.layer} returns a {self.container}; its first tensor is shown.")
+        if self.flat:
+            words.append(f"{self.layer} gives one value per channel, shown as a 1x1 grid.")
+        if strange := int((~self.values.isfinite()).sum()):
+            words.append(
+                f"{strange:,} of {self.values.numel():,} values of {self.layer} are not finite (NaN or infinite)."
+            )
+        return tuple(words)
+
+
+class _Heard(NamedTuple):
+    """One call of a layer, as it was heard while the network ran."""
+
+    layer: str
+    module: nn.Module
+    kind: str
+    tensor: Tensor | None
+    version: int
+
+
+def _first_tensor(output: Any) -> Tensor | None:
+    if isinstance(output, Tensor):
+        return output
+    parts = output.values() if isinstance(output, Mapping) else output
+    if isinstance(output, Sequence | Mapping) and not isinstance(output, str):
+        return next((part for part in parts if isinstance(part, Tensor)), None)
+    return None
+
+
+def _hear(network: nn.Module, images: Tensor, layers: Collection[str] | None) -> list[_Heard]:
+    """Run the network and hear every call of the layers; for a network in evaluation mode, under its lock."""
+    fragile = _FRAGILE.setdefault(network, set())
+    heard = _run(network, images, layers, fragile)
+    if changed := {call.layer for call in heard if call.version not in (_COPIED, _version(call.tensor))}:
+        fragile |= changed  # known from now on, so that this second run is needed once for a network
+        heard = _run(network, images, layers, fragile)
+    return heard
+
+
+def _version(tensor: Tensor | None) -> int:
+    return _COPIED if tensor is None else tensor._version
+
+
+def _run(
+    network: nn.Module, images: Tensor, layers: Collection[str] | None, fragile: Collection[str]
+) -> list[_Heard]:
+    heard: list[_Heard] = []
+
+    def hear(layer: str, module: nn.Module, _inputs: Any, output: Any) -> None:
+        tensor = output if isinstance(output, Tensor) else _first_tensor(output)
+        if tensor is not None and (layer in fragile or tensor.is_inference()):
+            heard.append(_Heard(layer, module, type(output).__name__, tensor.clone(), _COPIED))
+        else:
+            heard.append(_Heard(layer, module, type(output).__name__, tensor, _version(tensor)))
+
+    with torch.no_grad(), listening(network, layers, hear):  # inference tensors would not count their changes
+        network(images)
+    return heard
+
+
+def _heard_by(model: Model, images: Tensor, layers: Collection[str] | None) -> list[_Heard]:
+    try:
+        with model.lock, frozen(model.network):
+            return _hear(model.network, images.to(model.device), layers)
+    except InputSizeError as error:
+        raise ExplanationError(f"{model.name}: {error}") from error
+    except RuntimeError as error:
+        height, width = images.shape[-2:]
+        if min(height, width) >= taps.least_size(model):
+            raise
+        raise taps.too_small(model, height, width) from error
+
+
+def _why_not(call: _Heard, batch: int) -> str:
+    """Why a call gave nothing that can be shown as maps, empty where it did."""
+    if call.tensor is None:
+        return f"its output is a {call.kind} without a tensor, which is no map"
+    shape = tuple(call.tensor.shape)
+    if len(shape) in (2, 4) and shape[0] == batch and 0 not in shape and not call.tensor.is_complex():
+        return ""
+    words = ", ".join(map(str, shape[1:])) if shape[:1] == (batch,) else ", ".join(map(str, shape))
+    return f"its output has the shape ({'N, ' if shape[:1] == (batch,) else ''}{words}), which is no map"
+
+
+def layer_table(model: Model, size: int) -> tuple[LayerInfo, ...]:
+    """Every layer that runs for a square image of `size` px, in the order in which they first end.
+
+    Found by one forward pass of a black image, and kept with the network. Raises `ExplanationError` when the network
+    can't take images that small.
+    """
+    with _LOCK:
+        known = _TABLES.setdefault(model.network, {})
+    if size not in known:
+        known[size] = _table(_heard_by(model, torch.zeros(1, 3, size, size), None))
+    return known[size]
+
+
+def _table(heard: Iterable[_Heard]) -> tuple[LayerInfo, ...]:
+    found: dict[str, LayerInfo] = {}
+    first: dict[int, str] = {}
+    for call in heard:
+        if known := found.get(call.layer):
+            found[call.layer] = replace(known, calls=known.calls + 1)
+            continue
+        original = first.setdefault(id(call.tensor), call.layer) if call.version != _COPIED else call.layer
+        found[call.layer] = _info(call, "" if original == call.layer else original)
+    return tuple(found.values())
+
+
+def _info(call: _Heard, same_as: str) -> LayerInfo:
+    note, kind = _why_not(call, 1), type(call.module).__name__
+    if call.tensor is None or note:
+        return LayerInfo(call.layer, kind, 0, (0, 0), 1, note)
+    channels, height, width = (*call.tensor.shape[1:], 1, 1)[:3]
+    return LayerInfo(call.layer, kind, channels, (height, width), 1, "", same_as)
+
+
+def split_call(name: str) -> tuple[str, int]:
+    """A layer's dotted name and the number of the call, from 1: `relu#2` -> `("relu", 2)`."""
+    layer, mark, number = name.rpartition("#")
+    return (layer, int(number)) if mark and number.isdigit() and int(number) else (name, 1)
+
+
+def record(
+    model: Model, images: Tensor, layers: Collection[str] | None = None, *, call: int = 0
+) -> dict[str, Feature]:
+    """What layers give for images `(N, 3, H, W)` in [0, 1], each as it was at that moment, from one forward pass.
+
+    All layers in the order in which they end, or those named, in that order. The second call of a layer is named
+    `layer#2`; names without a number mean call number `call`, from 0. Layers that give no maps are left out of all
+    layers, and if named raise `ExplanationError`, as do unknown and unused ones and images too small for the network.
+    Values are not copied where nothing changes them, so that layers which pass on what they got share them. The
+    network runs twice the first time that a network is found to change outputs in place.
+    """
+    wanted = None if layers is None else {name: _with_call(name, call) for name in layers}
+    bases = None if wanted is None else {split_call(name)[0] for name in wanted.values()}
+    try:
+        heard = _heard_by(model, images, bases)
+    except TapError as error:
+        raise _unknown(model, images, bases or ()) from error
+    if wanted is None:
+        return {name: _feature(name, one) for name, one in _named(heard) if not _why_not(one, len(images))}
+    calls = dict(_named(heard))
+    return {name: _asked(model, images, full, calls) for name, full in wanted.items()}
+
+
+def _with_call(name: str, call: int) -> str:
+    return name if split_call(name)[0] != name or not call else f"{name}#{call + 1}"
+
+
+def _named(heard: Iterable[_Heard]) -> Iterator[tuple[str, _Heard]]:
+    """The calls with their names: the first by its layer's, the second with `#2` behind it."""
+    count: dict[str, int] = {}
+    for call in heard:
+        count[call.layer] = number = count.get(call.layer, 0) + 1
+        yield (call.layer if number == 1 else f"{call.layer}#{number}"), call
+
+
+def _asked(model: Model, images: Tensor, name: str, calls: Mapping[str, _Heard]) -> Feature:
+    layer, number = split_call(name)
+    name = layer if number == 1 else name
+    if name in calls and not (reason := _why_not(calls[name], len(images))):
+        return _feature(name, calls[name])
+    if name in calls:
+        raise ExplanationError(f"{name} of {model.name} can't be shown: {reason}.")
+    times = sum(split_call(known)[0] == layer for known in calls)
+    if not times:
+        raise ExplanationError(f"the layer {layer!r} is not used by {model.name} for this image.")
+    raise ExplanationError(f"{layer} of {model.name} is called {times} times, so there is no call {number}.")
+
+
+def _feature(name: str, call: _Heard) -> Feature:
+    tensor = call.tensor
+    assert tensor is not None
+    if tensor.dtype is not torch.float32 or not tensor.is_cpu:
+        tensor = tensor.float().cpu()
+    flat = tensor.ndim == 2
+    container = "" if call.kind in ("Tensor", "Parameter") else call.kind
+    return Feature(name, tensor[:, :, None, None] if flat else tensor, call.module, container, flat)
+
+
+def shown_layers(model: Model, size: int) -> tuple[LayerInfo, ...]:
+    """The rows of `layer_table` that can be shown as maps."""
+    return tuple(info for info in layer_table(model, size) if not info.note)
+
+
+def distinct_layers(model: Model, size: int) -> tuple[LayerInfo, ...]:
+    """Those of `shown_layers` that give something of their own: of several with the same output the stage, else the
+    first. In the order in which they end."""
+    chosen: dict[str, LayerInfo] = {}
+    for info in shown_layers(model, size):
+        original = info.same_as or info.name
+        if original not in chosen or (
+            info.name in model.stages and chosen[original].name not in model.stages
+        ):
+            chosen[original] = info
+    return tuple(chosen.values())
+
+
+def _unknown(model: Model, images: Tensor, names: Iterable[str]) -> ExplanationError:
+    modules = {name for name, _module in model.network.named_modules() if name}
+    bad = ", ".join(repr(name) for name in names if name not in modules)
+    allowed = ", ".join(info.name for info in shown_layers(model, min(images.shape[-2:])))
+    return ExplanationError(f"{model.name} has no layer {bad}; allowed are {allowed}.")
+
+
+def matching_layer(a: Model, layer: str, b: Model) -> str:
+    """The layer of `b` to set beside `layer` of `a`: the deepest stage whose grid is the same, else the nearest.
+
+    Nearest in the ratio of their areas; each network is taken at its own input size. Raises `ExplanationError` for a
+    layer that `a` does not have.
+    """
+    name = split_call(layer)[0]
+    grids = {info.name: info.grid for info in shown_layers(a, a.input_size)}
+    if name not in grids:
+        raise _unknown(a, torch.empty(1, 3, a.input_size, a.input_size), [name])
+    rows = shown_layers(b, b.input_size)
+    stages = [info for info in rows if info.name in b.stages] or list(rows)
+    area = math.prod(grids[name])
+    distances = [abs(math.log(math.prod(info.grid) / area)) for info in stages]
+    return stages[len(stages) - 1 - distances[::-1].index(min(distances))].name
+
+
+def gradient(model: Model, images: Tensor, layer: str, target: int) -> Tensor:
+    """How the logit of class `target` changes with what `layer` gives: `(N, C, h, w)` float32, signed.
+
+    Zero where the logit does not depend on the layer. Raises `ExplanationError` for a layer that can't be shown.
+    """
+    base, number = split_call(layer)
+    calls, leaves = 0, []
+
+    def hear(_layer: str, _module: nn.Module, _inputs: Any, output: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        tensor = _first_tensor(output)
+        if calls != number or tensor is None:
+            return None
+        leaves.append(tensor.detach().clone().requires_grad_())
+        return _with_first(output, tensor, leaves[0].clone())
+
+    with model.lock, frozen(model.network), torch.enable_grad(), listening(model.network, [base], hear):
+        logits = model.network(images.to(model.device))
+        if not leaves:
+            raise ExplanationError(f"the layer {layer!r} gives no maps in {model.name} for this image.")
+        (found,) = torch.autograd.grad(logits[:, target].sum(), leaves, allow_unused=True)
+    found = torch.zeros_like(leaves[0]) if found is None else found
+    return (found[:, :, None, None] if found.ndim == 2 else found).float().cpu()
+
+
+def _with_first(output: Any, old: Tensor, new: Tensor) -> Any:
+    """The output with its first tensor replaced, of the same kind."""
+    if isinstance(output, Tensor):
+        return new
+    if isinstance(output, Mapping):
+        return type(output)({key: new if part is old else part for key, part in output.items()})  # type: ignore[call-arg]
+    parts = [new if part is old else part for part in output]
+    return output._make(parts) if hasattr(output, "_make") else type(output)(parts)
