@@ -304,10 +304,11 @@ def _numbers(layer: str, output: Any) -> Part:
         raise ExplanationError(
             f"the output of {layer} is {given}; allowed are feature maps (N, C, h, w) and vectors (N, C)."
         )
-    grid = tuple(first.shape[2:]) or (1, 1)
-    cells, facts = first.detach().float().flatten(2), torch.tensor([*grid, 1])
+    values, grid = first.detach().float(), tuple(first.shape[2:]) or (1, 1)
+    facts = torch.tensor([*grid, 1])
     if grid == (1, 1):
-        return {"maximum": cells.reshape(first.shape[:2]).cpu().clone(), "facts": facts}
+        return {"maximum": values.reshape(first.shape[:2]).cpu().clone(), "facts": facts}
+    cells = values.flatten(2)
     mean, (maximum, place) = cells.mean(dim=2), _highest(cells)
     smallest = next(
         kind for kind in (torch.int8, torch.int16, torch.int32) if cells.shape[2] <= torch.iinfo(kind).max
