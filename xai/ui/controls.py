@@ -103,18 +103,17 @@ class Degrading:
 
 def explanation(chosen: Networks, picture: Picture, degrading: Degrading) -> Request:
     """Choose methods, class, layers and resizing; with the degradation they make the request."""
-    methods = _methods()
-    target = _target(chosen, picture)
+    methods, wanted = _methods(), target(chosen, picture)
     layers = {model.name: _layers(letter, model) for letter, model in zip("ab", chosen.models, strict=False)}
     return Request(
         models=tuple(model.name for model in chosen.models),
         methods=methods,
-        target=target,
+        target=wanted,
         layers={name: taps for name, taps in layers.items() if taps},
         degradation=degrading.degradation,
         severity=degrading.severity,
         scale=degrading.scale,
-        resize=_resize(),
+        resize=resize(),
         seed=degrading.seed,
     )
 
@@ -126,7 +125,8 @@ def _methods() -> tuple[str, ...]:
     return widgets.some_of("Methods", "methods", ordered, ("gradcam",), words.__getitem__, help=help_words)
 
 
-def _target(chosen: Networks, picture: Picture) -> str:
+def target(chosen: Networks, picture: Picture) -> str:
+    """Choose the class whose evidence is asked for: `predicted`, `true` or a class that all networks know."""
     words = {"predicted": "predicted class"}
     if picture.label is not None:
         words["true"] = f"true class: {picture.label}"
@@ -176,7 +176,8 @@ def _degradation_words(name: str) -> str:
     return degradations.DEGRADATIONS[name].title if name != "none" else "none"
 
 
-def _resize() -> str:
+def resize() -> str:
+    """Choose how a picture is fitted to the network's square."""
     options = list(images.RESIZE_MODES)
     return widgets.one_of(
         "Fit to the network's square", "resize", options, "crop", lambda name: RESIZE_WORDS.get(name, name)
@@ -186,18 +187,33 @@ def _resize() -> str:
 def style() -> Style:
     """Choose how the figure looks."""
     usual = Style()
-    width = widgets.one_of(
-        "Width of the figure", "width", list(figures.WIDTHS), usual.width, WIDTH_WORDS.__getitem__
-    )
+    width = _width()
     opacity = widgets.number("Opacity of the heatmap", "opacity", (0.0, 1.0), usual.opacity, 0.05)
-    colours = widgets.one_of(
-        "Colours of evidence", "colours", figures.SEQUENTIAL, usual.colours, _colour_words
-    )
-    diverging = widgets.one_of(
-        "Colours of signed maps", "diverging", figures.DIVERGING, usual.diverging, SIGNED_WORDS.__getitem__
-    )
+    colours, diverging = _colours("Colours of evidence")
     mask = widgets.switch("Outline the object where it is known", "mask", usual.show_mask)
     return Style(width, opacity, colours, diverging, mask)
+
+
+def plain_style() -> Style:
+    """Choose how a figure without a picture under its maps looks."""
+    width = _width()
+    colours, diverging = _colours("Colours of activations")
+    return Style(width, colours=colours, diverging=diverging)
+
+
+def _width() -> str:
+    words = WIDTH_WORDS.__getitem__
+    return widgets.one_of("Width of the figure", "width", list(figures.WIDTHS), Style().width, words)
+
+
+def _colours(label: str) -> tuple[str, str]:
+    """Colours of values of one sign, and of signed ones."""
+    usual = Style()
+    colours = widgets.one_of(label, "colours", figures.SEQUENTIAL, usual.colours, _colour_words)
+    words = SIGNED_WORDS.__getitem__
+    return colours, widgets.one_of(
+        "Colours of signed maps", "diverging", figures.DIVERGING, usual.diverging, words
+    )
 
 
 def _colour_words(name: str) -> str:

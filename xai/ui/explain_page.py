@@ -6,7 +6,7 @@ import streamlit as st
 
 from xai.comparison import Comparison, Request
 from xai.figures import Style
-from xai.ui import controls, explaining, exports, faithfulness_view, pictures, showing, state, widgets
+from xai.ui import controls, explaining, exports, faithfulness_view, pictures, showing, state
 
 
 def draw() -> None:
@@ -32,7 +32,7 @@ def _draw() -> None:
         request = controls.explanation(chosen, picture, degrading)
         st.subheader("Figure")
         style = controls.style()
-    _say_what_was_ignored()
+    showing.ignored()
     state.write_link(controls.LINK_KEYS)
     done = explaining.compared(request, picture)
     showing.summary(done)
@@ -41,15 +41,6 @@ def _draw() -> None:
     _take_home(offer, request, done, style)
     showing.tables(done)
     faithfulness_view.draw(done)
-
-
-def _say_what_was_ignored() -> None:
-    found = state.ignored()
-    if found:
-        words = (
-            f"The link asked for what is not offered here ({', '.join(found)}): the usual choice is shown."
-        )
-        st.warning(widgets.plain(words))
 
 
 def _take_home(offer: pictures.Offer, request: Request, done: Comparison, style: Style) -> None:

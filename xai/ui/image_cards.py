@@ -73,7 +73,7 @@ export default function ({ parentElement, data, setTriggerValue }) {
     const item = document.createElement("li")
     const link = add(item, "a", "")
     link.href = card.link
-    link.title = "Open in Explain"
+    link.title = data.hint
     link.onclick = (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return
       event.preventDefault()
@@ -99,18 +99,25 @@ _component = st.components.v2.component("image_cards", html="<ul></ul>", css=CSS
 
 @dataclass(frozen=True)
 class Sheet:
-    """The pictures of all cards: a PNG of `rows` lines with one picture of `pixels` a side for each card."""
+    """The pictures of all cards: a PNG of `rows` lines with one picture of `pixels` a side for each card.
+
+    `hard` ones keep their pixels' edges at any size; others do where their pixels can all be of one size.
+    """
 
     png: bytes
     rows: int
     pixels: int
+    hard: bool = False
+    hard: bool = False
 
 
 WIDTH = 150
 """Least width of a card in pixels."""
 
 
-def draw(cards: Sequence[Card], sheet: Sheet | None, key: str, label: str) -> str | None:
+def draw(
+    cards: Sequence[Card], sheet: Sheet | None, key: str, label: str, hint: str = "Open in Explain"
+) -> str | None:
     """Draw the cards and return the id of the image that was just clicked, if one was."""
     rows = sheet.rows if sheet else 0
     side = 64 if rows > 1 else 128
@@ -119,9 +126,10 @@ def draw(cards: Sequence[Card], sheet: Sheet | None, key: str, label: str) -> st
         "sheet": base64.b64encode(sheet.png).decode() if sheet else "",
         "rows": rows,
         "side": side,
-        "hard": bool(sheet) and sheet is not None and side % sheet.pixels == 0,
+        "hard": sheet is not None and (sheet.hard or side % sheet.pixels == 0),
         "width": WIDTH,
         "label": label,
+        "hint": hint,
     }
     found = _component(key=key, data=data, on_open_change=lambda: None)
     opened: str | None = found.get("open")

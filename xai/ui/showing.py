@@ -10,7 +10,7 @@ import streamlit as st
 from xai import figures
 from xai.comparison import Comparison, view_sentences
 from xai.figures import Style
-from xai.ui import explaining, loading, widgets, words
+from xai.ui import explaining, loading, state, widgets, words
 from xai.ui.pictures import Offer
 
 
@@ -36,6 +36,15 @@ def pick(offer: Offer) -> str | None:
     with st.expander(f"All {len(names)} pictures"):
         st.image(list(offer.thumbnails), list(offer.names), width=96, alt=list(offer.names))
     return widgets.one_of("Picture to look at", "look", list(names), offer.sources[0], names.__getitem__)
+
+
+def ignored() -> None:
+    """Say what the link asked for and is not offered."""
+    if found := state.ignored():
+        listed = ", ".join(found)
+        st.warning(
+            widgets.plain(f"The link asked for what is not offered here ({listed}): the usual choice is shown.")
+        )
 
 
 def summary(done: Comparison) -> None:
