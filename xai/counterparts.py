@@ -163,6 +163,8 @@ def nearest(found: Correlations, channel: int, count: int = 5, *, seed: int = 0)
     row = found.values[channel]
     order = row.nan_to_num(-2).argsort(descending=True, stable=True)[:count]
     best = [other for other in order.tolist() if not row[other].isnan()]
+    if not best:
+        return ()
     low, high = _intervals(found.a[:, channel], found.b[:, best], seed)
     return tuple(map(Neighbour, best, row[best].tolist(), low.tolist(), high.tolist()))
 
