@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,15 +21,17 @@ from torch import Tensor, nn
 
 from models.layers import InputSizeError, meta_copy
 from xai.attribution_types import ExplanationError
-from xai.hooks import TapError, find_layer, frozen
-from xai.receptive_steps import STEPS, Sets, Shape, alive, full, kind, tidy, union
+from xai.feature_layers import split_call
+from xai.hooks import TapError, frozen, listening
+from xai.receptive_steps import STEPS, Sets, Shape, alive, full, kind, same_cells, tidy, union
 
 
 @dataclass(frozen=True)
 class Box:
     """Rows `top` to below `bottom` and columns `left` to below `right` of an image, in px.
 
-    `exact` is False where an operation of the network is not known here and the whole image is taken for it.
+    `exact` is False where the box may be larger than what it stands for: an operation of the network is not known
+    here, and the whole image is taken for it, or paths join of which one is padding for some cells.
     """
 
     top: int
@@ -109,14 +111,6 @@ def fields(network: nn.Module, layers: Sequence[str], input_size: int | tuple[in
     return {layer: known[layer, size] for layer in layers}
 
 
-def split_call(layer: str) -> tuple[str, int]:
-    """A layer's dotted name and which of its calls is meant, from 0: `"relu#2"` is `("relu", 1)`."""
-    name, _, number = layer.partition("#")
-    if number and not (number.isdecimal() and int(number)):
-        raise ExplanationError(f"the layer is {layer!r}; after # stands which of its calls is meant, from 1.")
-    return name, int(number or 1) - 1
-
-
 def _sides(input_size: int | tuple[int, int]) -> tuple[int, int]:
     return (input_size, input_size) if isinstance(input_size, int) else input_size
 
@@ -169,26 +163,24 @@ def _seen(network: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, _Tap]
     """Note where the outputs of layers stand in the graph, at each call that is asked for."""
     taps: dict[str, _Tap] = {}
     calls: Counter[str] = Counter()
-    names = {split_call(layer)[0] for layer in layers}
+    wanted = {layer: split_call(layer) for layer in layers}
 
-    def make(name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            first = output[0] if isinstance(output, tuple | list) and output else output
-            if isinstance(first, Tensor):
-                for layer in layers:
-                    if split_call(layer) == (name, calls[name]):
-                        taps[layer] = _tap(first)
-            calls[name] += 1
+    def hear(name: str, _module: nn.Module, _inputs: Any, output: Any) -> None:
+        calls[name] += 1
+        tensor = first_tensor(output)
+        for layer, call in wanted.items():
+            if tensor is not None and call == (name, calls[name]):
+                taps[layer] = _tap(tensor)
 
-        return hook
-
-    modules = {name: find_layer(network, name) for name in names}
-    handles = [module.register_forward_hook(make(name)) for name, module in modules.items()]
-    try:
+    with listening(network, {name for name, _ in wanted.values()}, hear):
         yield taps
-    finally:
-        for handle in handles:
-            handle.remove()
+
+
+def first_tensor(output: Any) -> Tensor | None:
+    """What a layer gives, or the first tensor of a tuple, list or dictionary that it gives."""
+    parts = output.values() if isinstance(output, Mapping) else output
+    parts = [parts] if isinstance(parts, Tensor) or not isinstance(parts, Iterable) else parts
+    return next((part for part in parts if isinstance(part, Tensor)), None)
 
 
 def _tap(output: Tensor) -> _Tap:
@@ -230,7 +222,10 @@ def _ends(reached: np.ndarray) -> np.ndarray:
 
 
 def _walk(tap: _Tap, seeds: Sets) -> tuple[Sets | None, bool]:
-    """What cells depend on in the image, None for nothing, and whether every operation on the way is known."""
+    """What cells depend on in the image, None for nothing, and whether that is exact.
+
+    Rows and columns are walked apart, so of paths that join all must be there for a cell, or none.
+    """
     waiting: dict[Any, dict[int, Sets]] = {tap.node: {tap.number: seeds}}
     image, exact = None, True
     for node in _ordered(tap.node):
@@ -243,6 +238,7 @@ def _walk(tap: _Tap, seeds: Sets) -> tuple[Sets | None, bool]:
         for (source, number), sets in zip(node.next_functions, inputs, strict=True):
             if source is not None:
                 kept = waiting.setdefault(source, {})
+                exact = exact and (number not in kept or same_cells(kept[number], sets))
                 kept[number] = union(kept[number], sets) if number in kept else sets
     return image, exact
 

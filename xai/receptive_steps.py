@@ -67,6 +67,11 @@ def union(one: Sets, other: Sets) -> Sets:
     return tuple(a | b for a, b in zip(one, other, strict=True))
 
 
+def same_cells(one: Sets, other: Sets) -> bool:
+    """Whether the same cells depend on anything in both."""
+    return bool((alive(one) == alive(other)).all())
+
+
 def through(axis: np.ndarray, relation: np.ndarray) -> np.ndarray:
     """Indices `(cells, inputs)` that those of `axis` `(cells, outputs)` depend on by a bool `(outputs, inputs)`."""
     counts: np.ndarray = axis.astype(np.float32) @ relation.astype(np.float32)

@@ -7,8 +7,7 @@ grids. Results are kept on disk (see `responses_store`), and a pass that was sto
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,9 @@ from xai.attribution_types import ExplanationError
 from xai.evaluation import Cancelled, degraded_batch, forward_batch_size
 from xai.evaluation_grid import CLEAN, Cell, degraded
 from xai.evaluation_store import data_sha256
-from xai.hooks import TapError, find_layer, frozen
-from xai.receptive_field import split_call
+from xai.feature_layers import split_call
+from xai.hooks import TapError, find_layer, frozen, listening
+from xai.receptive_field import first_tensor
 from xai.taps import too_small
 
 __all__ = ["Cancelled", "Responses", "collect", "reduced"]
@@ -80,7 +80,7 @@ class Responses:
         name, call = split_call(self.layer)
         found = []
         if self.calls > 1:
-            found.append(f"{name} runs {self.calls} times in one forward pass; this is call {call + 1}.")
+            found.append(f"{name} runs {self.calls} times in one forward pass; this is call {call}.")
         broken = int(self.maximum.isnan().any(dim=1).sum())
         if broken:
             found.append(
@@ -236,9 +236,10 @@ def reduced(model: Model, images: Tensor, layers: Sequence[str], *, whole: bool 
     """
     found: dict[str, Part] = {}
     calls: Counter[str] = Counter()
+    names = {split_call(layer)[0] for layer in layers}
     with model.lock, frozen(model.network), torch.no_grad():
         try:
-            with _reducing(model.network, layers, found, calls, whole=whole):
+            with listening(model.network, names, _reducing(layers, found, calls, whole=whole)):
                 model.network(images)
         except _Enough:
             pass
@@ -259,7 +260,7 @@ def _check(model: Model, layer: str, found: dict[str, Part], calls: Counter[str]
     name, call = split_call(layer)
     if layer not in found:
         given = f"runs {calls[name]} times" if calls[name] else "is not run"
-        raise ExplanationError(f"{name} {given} by {model.name}; there is no call {call + 1}.")
+        raise ExplanationError(f"{name} {given} by {model.name}; there is no call {call}.")
     if len(found[layer]["maximum"]) != count:
         maps = len(found[layer]["maximum"])
         raise ExplanationError(
@@ -267,40 +268,29 @@ def _check(model: Model, layer: str, found: dict[str, Part], calls: Counter[str]
         )
 
 
-@contextmanager
 def _reducing(
-    network: nn.Module, layers: Sequence[str], found: dict[str, Part], calls: Counter[str], *, whole: bool
-) -> Iterator[None]:
+    layers: Sequence[str], found: dict[str, Part], calls: Counter[str], *, whole: bool
+) -> Callable[..., None]:
+    """A listener that fills `found` and counts calls."""
     wanted: dict[tuple[str, int], list[str]] = {}
     for layer in layers:
         wanted.setdefault(split_call(layer), []).append(layer)
 
-    def make(name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            for layer in wanted.get((name, calls[name]), ()):
-                found[layer] = _numbers(layer, output)
-            calls[name] += 1
-            if not whole and len(found) == len(layers):
-                raise _Enough
+    def hear(name: str, _module: nn.Module, _inputs: Any, output: Any) -> None:
+        calls[name] += 1
+        for layer in wanted.get((name, calls[name]), ()):
+            found[layer] = _numbers(layer, output)
+        if not whole and len(found) == len(layers):
+            raise _Enough
 
-        return hook
-
-    names = dict.fromkeys(name for name, _ in wanted)
-    handles = [find_layer(network, name).register_forward_hook(make(name)) for name in names]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    return hear
 
 
 def _numbers(layer: str, output: Any) -> Part:
     """The three numbers of each map; of several tensors that a layer returns, of the first."""
-    first = output[0] if isinstance(output, tuple | list) and output else output
-    if not isinstance(first, Tensor) or first.ndim not in (2, 4):
-        given = (
-            f"a tensor of shape {tuple(first.shape)}" if isinstance(first, Tensor) else type(first).__name__
-        )
+    first = first_tensor(output)
+    if first is None or first.ndim not in (2, 4):
+        given = f"a tensor of shape {tuple(first.shape)}" if first is not None else type(output).__name__
         raise ExplanationError(
             f"the output of {layer} is {given}; allowed are feature maps (N, C, h, w) and vectors (N, C)."
         )
