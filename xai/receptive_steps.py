@@ -68,8 +68,9 @@ def union(one: Sets, other: Sets) -> Sets:
 
 
 def same_cells(one: Sets, other: Sets) -> bool:
-    """Whether the same cells depend on anything in both."""
-    return bool((alive(one) == alive(other)).all())
+    """Whether the same cells depend on anything in both, or none at all in one."""
+    first, second = alive(one), alive(other)
+    return bool((first == second).all()) or not first.any() or not second.any()
 
 
 def through(axis: np.ndarray, relation: np.ndarray) -> np.ndarray:
