@@ -28,7 +28,7 @@ from models import registry, zoo
 from models.cards import Card
 from models.precision import cpu_has_bf16
 from models.registry import Model
-from xai import attribution, benchmark_degradations, cam, evaluation, evaluation_grid
+from xai import attribution, benchmark_degradations, benchmark_features, cam, evaluation, evaluation_grid
 from xai.training import load_split
 
 Work = Callable[[], object]
@@ -258,6 +258,14 @@ def degradation_rows(quick: bool) -> Iterator[Row]:
         yield Row(what, ours, peer, 1 / 2, 9)
 
 
+def feature_rows(quick: bool) -> Iterator[Row]:
+    """All layers of one image recorded against a bare forward pass."""
+    for name, size in benchmark_features.cases(quick):
+        case = subject(name, size, 1)
+        ours, bare = benchmark_features.works(case.model, case.images)
+        yield Row(f"feature maps of all layers, {case.label} / forward", ours, bare, 1.15, 50)
+
+
 def _sweep_forward(case: Subject, precision: str) -> Work:
     size = evaluation.forward_batch_size(case.images, case.images.device)
     return lambda: [evaluation.shares(case.model, part, precision) for part in case.images.split(size)]
@@ -305,6 +313,7 @@ def rows(quick: bool) -> Iterator[Row]:
     yield from forward_rows(quick)
     yield from sweep_rows(quick)
     yield from degradation_rows(quick)
+    yield from feature_rows(quick)
 
 
 def describe(row: Row, ours: float, peer: float, ratio: float) -> str:

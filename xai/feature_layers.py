@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import threading
 import weakref
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,47 +45,52 @@ class LayerInfo:
     same_as: str = ""
 
 
+Modules = Mapping[str, nn.Module]
+Heard = tuple[str, nn.Module, type, Tensor | None, int]
+"""One call of a layer as it was heard: its name, module, kind of output, first tensor and this one's version.
+
+Plain tuples: they are made while the network runs, for every layer.
+"""
+
+
 @dataclass(eq=False)
 class Feature:
-    """What a layer gave in one call: `values` `(N, C, h, w)` float32 on the CPU, shared, not to be changed.
+    """What a layer gave in one call.
 
-    `layer` is its dotted name, with `#2` behind it for the second call and so on.
+    `layer` is its dotted name, with `#2` behind it for the second call and so on; `output` the tensor as it came, and
+    `kind` what held it.
     """
 
     layer: str
-    values: Tensor
-    module: nn.Module
-    container: str = ""
-    flat: bool = False
+    output: Tensor
+    network: nn.Module
+    kind: type = Tensor
+
+    @cached_property
+    def values(self) -> Tensor:
+        """The maps `(N, C, h, w)` float32 on the CPU, raw; shared between layers, so not to be changed."""
+        values = self.output.float().cpu()
+        return values[:, :, None, None] if values.ndim == 2 else values
 
     @property
     def position(self) -> str:
         """What was recorded, in words, such as "after ReLU"."""
-        return taps.words_for(self.module, self.values)
+        name = split_call(self.layer)[0]
+        return taps.position(self.network, [name], {name: self.values})
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences on what has to be known of these values; counts those that are no numbers."""
         words = []
-        if self.container:
-            words.append(f"{self.layer} returns a {self.container}; its first tensor is shown.")
-        if self.flat:
+        if not issubclass(self.kind, Tensor):
+            words.append(f"{self.layer} returns a {self.kind.__name__}; its first tensor is shown.")
+        if self.output.ndim == 2:
             words.append(f"{self.layer} gives one value per channel, shown as a 1x1 grid.")
         if strange := int((~self.values.isfinite()).sum()):
             words.append(
                 f"{strange:,} of {self.values.numel():,} values of {self.layer} are not finite (NaN or infinite)."
             )
         return tuple(words)
-
-
-class _Heard(NamedTuple):
-    """One call of a layer, as it was heard while the network ran."""
-
-    layer: str
-    module: nn.Module
-    kind: str
-    tensor: Tensor | None
-    version: int
 
 
 def _first_tensor(output: Any) -> Tensor | None:
@@ -96,41 +102,46 @@ def _first_tensor(output: Any) -> Tensor | None:
     return None
 
 
-def _hear(network: nn.Module, images: Tensor, layers: Collection[str] | None) -> list[_Heard]:
+def _hear(
+    network: nn.Module, modules: Modules, images: Tensor, layers: Collection[str] | None
+) -> list[Heard]:
     """Run the network and hear every call of the layers; for a network in evaluation mode, under its lock."""
     fragile = _FRAGILE.setdefault(network, set())
-    heard = _run(network, images, layers, fragile)
-    if changed := {call.layer for call in heard if call.version not in (_COPIED, _version(call.tensor))}:
-        fragile |= changed  # known from now on, so that this second run is needed once for a network
-        heard = _run(network, images, layers, fragile)
+    heard = _run(network, modules, images, layers, fragile)
+    changed = [layer for layer, _, _, tensor, version in heard if version >= 0 and tensor._version != version]  # type: ignore[union-attr]
+    if changed:
+        fragile.update(changed)  # known from now on, so that this second run is needed once for a network
+        heard = _run(network, modules, images, layers, fragile)
     return heard
 
 
-def _version(tensor: Tensor | None) -> int:
-    return _COPIED if tensor is None else tensor._version
-
-
 def _run(
-    network: nn.Module, images: Tensor, layers: Collection[str] | None, fragile: Collection[str]
-) -> list[_Heard]:
-    heard: list[_Heard] = []
+    network: nn.Module,
+    modules: Modules,
+    images: Tensor,
+    layers: Collection[str] | None,
+    fragile: Collection[str],
+) -> list[Heard]:
+    heard: list[Heard] = []
 
     def hear(layer: str, module: nn.Module, _inputs: Any, output: Any) -> None:
-        tensor = output if isinstance(output, Tensor) else _first_tensor(output)
-        if tensor is not None and (layer in fragile or tensor.is_inference()):
-            heard.append(_Heard(layer, module, type(output).__name__, tensor.clone(), _COPIED))
+        kind, tensor = type(output), output
+        if kind is not Tensor:
+            tensor = _first_tensor(output)
+        if tensor is None or layer in fragile or tensor.is_inference():  # these don't count their changes
+            heard.append((layer, module, kind, None if tensor is None else tensor.clone(), _COPIED))
         else:
-            heard.append(_Heard(layer, module, type(output).__name__, tensor, _version(tensor)))
+            heard.append((layer, module, kind, tensor, tensor._version))
 
-    with torch.no_grad(), listening(network, layers, hear):  # inference tensors would not count their changes
+    with torch.no_grad(), listening(network, layers, hear, modules):
         network(images)
     return heard
 
 
-def _heard_by(model: Model, images: Tensor, layers: Collection[str] | None) -> list[_Heard]:
+def _heard_by(model: Model, images: Tensor, layers: Collection[str] | None) -> list[Heard]:
     try:
-        with model.lock, frozen(model.network):
-            return _hear(model.network, images.to(model.device), layers)
+        with model.lock, frozen(model.network) as modules:
+            return _hear(model.network, modules, images.to(model.device), layers)
     except InputSizeError as error:
         raise ExplanationError(f"{model.name}: {error}") from error
     except RuntimeError as error:
@@ -140,15 +151,20 @@ def _heard_by(model: Model, images: Tensor, layers: Collection[str] | None) -> l
         raise taps.too_small(model, height, width) from error
 
 
-def _why_not(call: _Heard, batch: int) -> str:
-    """Why a call gave nothing that can be shown as maps, empty where it did."""
-    if call.tensor is None:
-        return f"its output is a {call.kind} without a tensor, which is no map"
-    shape = tuple(call.tensor.shape)
-    if len(shape) in (2, 4) and shape[0] == batch and 0 not in shape and not call.tensor.is_complex():
+def _is_map(tensor: Tensor | None, batch: int) -> bool:
+    shape = () if tensor is None else tensor.shape
+    return len(shape) in (2, 4) and shape[0] == batch and 0 not in shape
+
+
+def _why_not(kind: type, tensor: Tensor | None, batch: int) -> str:
+    """Why what a call gave can't be shown as maps, empty where it can."""
+    if _is_map(tensor, batch):
         return ""
-    words = ", ".join(map(str, shape[1:])) if shape[:1] == (batch,) else ", ".join(map(str, shape))
-    return f"its output has the shape ({'N, ' if shape[:1] == (batch,) else ''}{words}), which is no map"
+    if tensor is None:
+        return f"its output is a {kind.__name__} without a tensor, which is no map"
+    shape = tuple(tensor.shape)
+    words = ", ".join(["N", *map(str, shape[1:])] if shape[:1] == (batch,) else map(str, shape))
+    return f"its output has the shape ({words}), which is no map"
 
 
 def layer_table(model: Model, size: int) -> tuple[LayerInfo, ...]:
@@ -164,24 +180,23 @@ def layer_table(model: Model, size: int) -> tuple[LayerInfo, ...]:
     return known[size]
 
 
-def _table(heard: Iterable[_Heard]) -> tuple[LayerInfo, ...]:
+def _table(heard: Iterable[Heard]) -> tuple[LayerInfo, ...]:
     found: dict[str, LayerInfo] = {}
     first: dict[int, str] = {}
-    for call in heard:
-        if known := found.get(call.layer):
-            found[call.layer] = replace(known, calls=known.calls + 1)
+    for layer, module, kind, tensor, version in heard:
+        if known := found.get(layer):
+            found[layer] = replace(known, calls=known.calls + 1)
             continue
-        original = first.setdefault(id(call.tensor), call.layer) if call.version != _COPIED else call.layer
-        found[call.layer] = _info(call, "" if original == call.layer else original)
+        own = version == _COPIED or kind is not Tensor
+        original = layer if own else first.setdefault(id(tensor), layer)
+        note, name = _why_not(kind, tensor, 1), type(module).__name__
+        if tensor is None or note:
+            found[layer] = LayerInfo(layer, name, 0, (0, 0), 1, note)
+            continue
+        channels, height, width = (*tensor.shape[1:], 1, 1)[:3]
+        same_as = "" if original == layer else original
+        found[layer] = LayerInfo(layer, name, channels, (height, width), 1, "", same_as)
     return tuple(found.values())
-
-
-def _info(call: _Heard, same_as: str) -> LayerInfo:
-    note, kind = _why_not(call, 1), type(call.module).__name__
-    if call.tensor is None or note:
-        return LayerInfo(call.layer, kind, 0, (0, 0), 1, note)
-    channels, height, width = (*call.tensor.shape[1:], 1, 1)[:3]
-    return LayerInfo(call.layer, kind, channels, (height, width), 1, "", same_as)
 
 
 def split_call(name: str) -> tuple[str, int]:
@@ -201,51 +216,55 @@ def record(
     Values are not copied where nothing changes them, so that layers which pass on what they got share them. The
     network runs twice the first time that a network is found to change outputs in place.
     """
-    wanted = None if layers is None else {name: _with_call(name, call) for name in layers}
-    bases = None if wanted is None else {split_call(name)[0] for name in wanted.values()}
+    if layers is None:
+        batch, network, found = len(images), model.network, _named(_heard_by(model, images, None))
+        return {
+            name: Feature(name, tensor, network, kind)
+            for name, (_, _, kind, tensor, _) in found.items()
+            if tensor is not None and _is_map(tensor, batch)
+        }
+    wanted = {name: _with_call(name, call) for name in layers}
+    bases = {split_call(name)[0] for name in wanted.values()}
     try:
-        heard = _heard_by(model, images, bases)
+        calls = _named(_heard_by(model, images, bases))
     except TapError as error:
-        raise _unknown(model, images, bases or ()) from error
-    if wanted is None:
-        return {name: _feature(name, one) for name, one in _named(heard) if not _why_not(one, len(images))}
-    calls = dict(_named(heard))
-    return {name: _asked(model, images, full, calls) for name, full in wanted.items()}
+        raise _unknown(model, images, bases) from error
+    return {name: _asked(model, len(images), full, calls) for name, full in wanted.items()}
 
 
 def _with_call(name: str, call: int) -> str:
     return name if split_call(name)[0] != name or not call else f"{name}#{call + 1}"
 
 
-def _named(heard: Iterable[_Heard]) -> Iterator[tuple[str, _Heard]]:
-    """The calls with their names: the first by its layer's, the second with `#2` behind it."""
+def _named(heard: Iterable[Heard]) -> dict[str, Heard]:
+    """The calls by name: the first by its layer's, the second with `#2` behind it."""
+    named: dict[str, Heard] = {}
     count: dict[str, int] = {}
     for call in heard:
-        count[call.layer] = number = count.get(call.layer, 0) + 1
-        yield (call.layer if number == 1 else f"{call.layer}#{number}"), call
+        name = call[0]
+        if name in named:
+            count[name] = count.get(name, 1) + 1
+            name = f"{name}#{count[name]}"
+        named[name] = call
+    return named
 
 
-def _asked(model: Model, images: Tensor, name: str, calls: Mapping[str, _Heard]) -> Feature:
+def _asked(model: Model, batch: int, name: str, calls: Mapping[str, Heard]) -> Feature:
     layer, number = split_call(name)
     name = layer if number == 1 else name
-    if name in calls and not (reason := _why_not(calls[name], len(images))):
-        return _feature(name, calls[name])
-    if name in calls:
-        raise ExplanationError(f"{name} of {model.name} can't be shown: {reason}.")
-    times = sum(split_call(known)[0] == layer for known in calls)
+    if name not in calls:
+        raise _not_called(model, layer, number, sum(split_call(known)[0] == layer for known in calls))
+    _, _, kind, tensor, _ = calls[name]
+    if tensor is None or not _is_map(tensor, batch):
+        raise ExplanationError(f"{name} of {model.name} can't be shown: {_why_not(kind, tensor, batch)}.")
+    return Feature(name, tensor, model.network, kind)
+
+
+def _not_called(model: Model, layer: str, number: int, times: int) -> ExplanationError:
     if not times:
-        raise ExplanationError(f"the layer {layer!r} is not used by {model.name} for this image.")
-    raise ExplanationError(f"{layer} of {model.name} is called {times} times, so there is no call {number}.")
-
-
-def _feature(name: str, call: _Heard) -> Feature:
-    tensor = call.tensor
-    assert tensor is not None
-    if tensor.dtype is not torch.float32 or not tensor.is_cpu:
-        tensor = tensor.float().cpu()
-    flat = tensor.ndim == 2
-    container = "" if call.kind in ("Tensor", "Parameter") else call.kind
-    return Feature(name, tensor[:, :, None, None] if flat else tensor, call.module, container, flat)
+        return ExplanationError(f"the layer {layer!r} is not used by {model.name} for this image.")
+    words = "once" if times == 1 else f"{times} times"
+    return ExplanationError(f"{layer} of {model.name} is called {words}, so there is no call {number}.")
 
 
 def shown_layers(model: Model, size: int) -> tuple[LayerInfo, ...]:
@@ -307,7 +326,12 @@ def gradient(model: Model, images: Tensor, layer: str, target: int) -> Tensor:
         leaves.append(tensor.detach().clone().requires_grad_())
         return _with_first(output, tensor, leaves[0].clone())
 
-    with model.lock, frozen(model.network), torch.enable_grad(), listening(model.network, [base], hear):
+    with (
+        model.lock,
+        frozen(model.network) as modules,
+        torch.enable_grad(),
+        listening(model.network, [base], hear, modules),
+    ):
         logits = model.network(images.to(model.device))
         if not leaves:
             raise ExplanationError(f"the layer {layer!r} gives no maps in {model.name} for this image.")

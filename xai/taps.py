@@ -88,7 +88,7 @@ def check_grid(model: Model, images: Tensor, layers: Iterable[str], taps: Mappin
 
 def position(network: nn.Module, layers: Iterable[str], taps: Mapping[str, Any]) -> str:
     """What was tapped, in words, such as "after ReLU"; several different ones are joined."""
-    words = [words_for(find_layer(network, name), taps[name]) for name in layers]
+    words = [_words(find_layer(network, name), taps[name]) for name in layers]
     return "; ".join(dict.fromkeys(words))
 
 
@@ -96,8 +96,7 @@ def _may_end_in(activation: nn.Module, output: Tensor) -> bool:
     return bool((output >= _LOWEST[type(activation)]).all())  # type: ignore[index]
 
 
-def words_for(module: nn.Module, output: Tensor) -> str:
-    """What a module gives, in words, such as "after ReLU" or "convolution output"."""
+def _words(module: nn.Module, output: Tensor) -> str:
     last = module
     while isinstance(last, nn.Sequential) and len(last):
         last = last[-1]
