@@ -61,9 +61,9 @@ def test_a_manifest_of_before_draws_what_it_drew(scenes: ImageSet) -> None:
         "label": None,
         "sha256": picture_from_scene("test", 2).sha256,
     }
-    assert export._picture(facts, None).seed_text == facts["sha256"]
+    assert export.picture_again(facts, None).seed_text == facts["sha256"]
     now = {**facts, "image_id": "cue10/test/00002"}
-    assert export._picture(now, None).seed_text == "cue10/test/00002"
+    assert export.picture_again(now, None).seed_text == "cue10/test/00002"
 
 
 def test_a_picture_by_dataset_split_and_id(tmp_path: Path) -> None:

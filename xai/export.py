@@ -54,7 +54,8 @@ def raw_arrays(comparison: Comparison) -> dict[str, np.ndarray]:
     }
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that figures depend on."""
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}}
 
 
@@ -97,21 +98,25 @@ def card_digest(architecture: str, input_size: int, classes: Sequence[str]) -> s
     return hashlib.sha256(json.dumps([architecture, input_size, list(classes)]).encode()).hexdigest()
 
 
-def manifest(comparison: Comparison, style: Style) -> dict[str, Any]:
-    """Everything needed to draw the figure again, JSON-able."""
-    picture = comparison.picture
+def picture_facts(picture: Picture) -> dict[str, Any]:
+    """What a manifest says of a picture, from which `picture_again` finds it."""
     height, width = picture.pixels.shape[-2:]
     return {
+        "name": picture.name,
+        "sha256": picture.sha256,
+        "source": picture.source,
+        "label": picture.label,
+        "image_id": picture.image_id,
+        "width": width,
+        "height": height,
+    }
+
+
+def manifest(comparison: Comparison, style: Style) -> dict[str, Any]:
+    """Everything needed to draw the figure again, JSON-able."""
+    return {
         "format": MANIFEST_FORMAT,
-        "image": {
-            "name": picture.name,
-            "sha256": picture.sha256,
-            "source": picture.source,
-            "label": picture.label,
-            "image_id": picture.image_id,
-            "width": width,
-            "height": height,
-        },
+        "image": picture_facts(comparison.picture),
         "request": asdict(comparison.request),
         "style": asdict(style),
         "models": _model_facts(comparison),
@@ -119,7 +124,7 @@ def manifest(comparison: Comparison, style: Style) -> dict[str, Any]:
             {key: _finite(value) if isinstance(value, float) else value for key, value in asdict(row).items()}
             for row in comparison.agreements
         ],
-        "versions": _versions(),
+        "versions": package_versions(),
     }
 
 
@@ -146,13 +151,20 @@ def bundle(
     for width in figures.WIDTHS if every_width else (style.width,):
         figure = figures.comparison_figure(comparison, replace(style, width=width))
         stem = "figure" if width == style.width else f"figure-{width}"
-        files[f"{stem}.pdf"] = figures.render(figure, "pdf")
-        files[f"{stem}.svg"] = figures.render(figure, "svg")
-        files[f"{stem}.png"] = figures.render(figure, "png", PNG_DPI[0])
-        files[f"{stem}-{PNG_DPI[1]}dpi.png"] = figures.render(figure, "png", PNG_DPI[1])
+        files |= figure_files(figure, stem)
     files["heatmaps.npz"] = npz(raw_arrays(comparison))
     files["manifest.json"] = manifest_file(comparison, style)
     return files
+
+
+def figure_files(figure: figures.Figure, stem: str) -> dict[str, bytes]:
+    """A figure's files by name: `stem.pdf`, `stem.svg`, `stem.png` at 300 dpi and `stem-600dpi.png`."""
+    return {
+        f"{stem}.pdf": figures.render(figure, "pdf"),
+        f"{stem}.svg": figures.render(figure, "svg"),
+        f"{stem}.png": figures.render(figure, "png", PNG_DPI[0]),
+        f"{stem}-{PNG_DPI[1]}dpi.png": figures.render(figure, "png", PNG_DPI[1]),
+    }
 
 
 def safe_stem(name: str) -> str:
@@ -208,7 +220,7 @@ def read_manifest(content: bytes) -> tuple[Request, Style, dict[str, Any]]:
             asked[key] = tuple(str(value) for value in asked[key])
         asked["layers"] = {str(name): tuple(layers) for name, layers in asked["layers"].items()}
         request = Request(**asked)
-        known = found["format"] == MANIFEST_FORMAT and _is_image(found["image"])
+        known = found["format"] == MANIFEST_FORMAT and is_picture(found["image"])
         hashes = {str(entry["name"]): (entry["sha256"], entry["card_sha256"]) for entry in found["models"]}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ManifestError("The manifest is not one that this program wrote.") from error
@@ -217,7 +229,7 @@ def read_manifest(content: bytes) -> tuple[Request, Style, dict[str, Any]]:
     return request, style, found
 
 
-def _is_image(facts: dict[str, Any]) -> bool:
+def is_picture(facts: Mapping[str, Any]) -> bool:
     """Whether a manifest's facts of its picture have the right types."""
     named = all(isinstance(facts[key], str) for key in ("name", "sha256", "source"))
     return named and isinstance(facts["label"], str | None) and isinstance(facts.get("image_id", ""), str)
@@ -271,7 +283,8 @@ def _of_dataset(data: ImageSource, image_id: str) -> Picture:
     )
 
 
-def _picture(facts: dict[str, Any], image: Path | None) -> Picture:
+def picture_again(facts: Mapping[str, Any], image: Path | None) -> Picture:
+    """The picture of a manifest, from its source or from the file of an upload; `ManifestError` when it is another."""
     if image is None:
         if facts["source"] == "upload":
             raise ManifestError(f"The picture {facts['name']} was uploaded: give its file too.")
@@ -314,4 +327,4 @@ def reproduce(
     the intake and the zoo raise.
     """
     request, style, found = read_manifest(content)
-    return compare(request, _picture(found["image"], image), _models(request, found, load), memo), style
+    return compare(request, picture_again(found["image"], image), _models(request, found, load), memo), style
