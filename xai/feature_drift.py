@@ -1,0 +1,243 @@
+"""Where a network loses the image: how much what each layer gives changes as a degradation grows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from data.datasets import ImageSource, Progress, evenly_spread
+from data.degradations import default_scale, degrade, resolve_name, resolve_scale
+from models.registry import Model
+from xai.attribution_types import ExplanationError
+from xai.comparison import Memo, Picture, View, no_memo
+from xai.evaluation import Cancelled
+from xai.feature_layers import LayerInfo, distinct_layers, record
+from xai.feature_orders import relative_l2
+from xai.tables import Cell
+
+MEASURES = ("relative_l2", "cosine", "dying")
+_BUDGET = 256 * 2**20
+"""Bytes of recorded activations at a time."""
+_MOST_IMAGES = 64
+_QUARTILES = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
+
+Batches = Iterator[tuple[Tensor, Sequence[str]]]
+
+
+@dataclass(frozen=True)
+class DriftRow:
+    """How much what one layer gives differs from clean, at one severity.
+
+    `place` counts the layers from 0 in the order in which they run, `depth` is that as a share in [0, 1]. Each measure
+    is the median over `n` images with its quartiles in `_low` and `_high`; those of one image are all the same. NaN
+    where a measure is not defined for any image.
+
+    `relative_l2` is |clean - degraded| / |clean| (0: nothing changed), `cosine` that of the angle between the two, in
+    [-1, 1] (1: the same direction), `dying` the share of all channels that are active in some cell on clean and zero
+    in all under the degradation.
+    """
+
+    model: str
+    layer: str
+    kind: str
+    place: int
+    depth: float
+    degradation: str
+    scale: str
+    severity: float
+    n: int
+    relative_l2: float
+    relative_l2_low: float
+    relative_l2_high: float
+    cosine: float
+    cosine_low: float
+    cosine_high: float
+    dying: float
+    dying_low: float
+    dying_high: float
+
+
+@dataclass(frozen=True)
+class Drifting:
+    """A degradation and the severities at which it is looked at."""
+
+    degradation: str
+    severities: tuple[float, ...]
+    scale: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        resolve_name(self.degradation)
+        if not self.severities or len(set(self.severities)) < len(self.severities):
+            raise ExplanationError(
+                f"The severities are {list(self.severities)}; allowed are one or more different ones."
+            )
+
+
+def layer_drift(
+    model: Model,
+    images: Tensor | ImageSource,
+    drifting: Drifting,
+    image_ids: Sequence[str] | None = None,
+    *,
+    limit: int | None = None,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> tuple[DriftRow, ...]:
+    """A row for every layer that gives something of its own and every severity, layers in the order in which they run.
+
+    `images` are `(N, 3, H, W)` in [0, 1] with one id each, which seeds their degradation as in a sweep, or a split of a
+    dataset, of which `limit` images are taken, evenly spread. Severity 0 gives exactly 0, 1 and 0. One forward pass of
+    the clean images and one of all severities together, in as many parts as memory asks for. `progress` is told of
+    images. Raises `ExplanationError` or `ValueError` with one sentence, and `Cancelled` when `cancelled` says so, which
+    is asked before every batch.
+    """
+    if isinstance(images, Tensor):
+        total, size = len(images), images.shape[-2:]
+        if image_ids is None or len(image_ids) != total:
+            raise ExplanationError(f"{total} images need as many ids.")
+    else:
+        images = evenly_spread(images, limit)
+        total, size = len(images), images.pixels(slice(0, 1)).shape[-2:]
+    if not total:
+        raise ExplanationError("No images were given; at least one is needed.")
+    scale = resolve_scale(drifting.scale or default_scale(size[-1], size[-2]))
+    drifting = Drifting(drifting.degradation, drifting.severities, scale, drifting.seed)
+    layers = distinct_layers(model, min(size))
+    found: dict[tuple[str, float], list[Tensor]] = {}
+    done = 0
+    for clean, ids in _batches(images, image_ids, _at_a_time(layers, len(drifting.severities))):
+        _tell(progress, cancelled, done, total, model.name)
+        _measure_batch(model, clean, ids, drifting, layers, found, cancelled)
+        done += len(clean)
+    _tell(progress, None, done, total, model.name)
+    return tuple(_rows(model, layers, drifting, found, total))
+
+
+def picture_drift(
+    model: Model, picture: Picture, view: View, drifting: Drifting, memo: Memo = no_memo
+) -> tuple[DriftRow, ...]:
+    """The rows of one picture, as the network sees it."""
+    key = ("drift", model.name, model.card.sha256, picture.sha256, picture.image_id, view.size, view.resized)
+    return memo(
+        (*key, drifting),
+        lambda: layer_drift(model, view.clean, drifting, [picture.seed_text]),
+    )
+
+
+def _tell(
+    progress: Progress | None, cancelled: Callable[[], bool] | None, done: int, total: int, what: str
+) -> None:
+    if cancelled and cancelled():
+        raise Cancelled
+    if progress:
+        progress(done, total, what)
+
+
+def _cells(layers: Sequence[LayerInfo]) -> int:
+    """Bytes of one image's activations, of all layers together."""
+    return 4 * sum(info.channels * math.prod(info.grid) * info.calls for info in layers)
+
+
+def _at_a_time(layers: Sequence[LayerInfo], severities: int) -> int:
+    """Images whose activations fit beside those of all their degraded copies."""
+    return max(1, min(_MOST_IMAGES, _BUDGET // (_cells(layers) * (1 + severities))))
+
+
+def _batches(images: Tensor | ImageSource, ids: Sequence[str] | None, size: int) -> Batches:
+    for start in range(0, len(images), size):
+        rows = slice(start, min(start + size, len(images)))
+        if isinstance(images, Tensor):
+            assert ids is not None
+            yield images[rows], ids[rows]
+        else:
+            yield images.pixels(rows).float() / 255, images.ids[rows]
+
+
+def _measure_batch(
+    model: Model,
+    clean: Tensor,
+    ids: Sequence[str],
+    drifting: Drifting,
+    layers: Sequence[LayerInfo],
+    found: dict[tuple[str, float], list[Tensor]],
+    cancelled: Callable[[], bool] | None,
+) -> None:
+    """Add the measures `(3, n)` of a batch of images to those found, per layer and severity."""
+    names = [name for info in layers for name in _call_names(info)]
+    before = _maps(model, clean, names)
+    if 0 in drifting.severities:
+        same = torch.tensor([[0.0], [1.0], [0.0]], dtype=torch.float64).expand(3, len(clean))
+        for name in names:
+            found.setdefault((name, 0), []).append(same)
+    severities = [severity for severity in drifting.severities if severity]
+    together = max(1, _BUDGET // (_cells(layers) * len(clean)) - 1)
+    for start in range(0, len(severities), together):
+        _tell(None, cancelled, 0, 0, "")
+        part = severities[start : start + together]
+        options = {"scale": drifting.scale, "image_ids": ids, "seed": drifting.seed}
+        copies = [degrade(clean, drifting.degradation, severity, **options) for severity in part]  # type: ignore[arg-type]
+        after = _maps(model, torch.cat(copies), names)
+        for name in names:
+            for severity, values in zip(part, after[name].split(len(clean)), strict=True):
+                found.setdefault((name, severity), []).append(measures(before[name], values))
+
+
+def _call_names(info: LayerInfo) -> list[str]:
+    return [info.name, *(f"{info.name}#{number}" for number in range(2, info.calls + 1))]
+
+
+def _maps(model: Model, images: Tensor, names: Sequence[str]) -> Mapping[str, Tensor]:
+    return {name: feature.values for name, feature in record(model, images, names).items()}
+
+
+def measures(clean: Tensor, degraded: Tensor) -> Tensor:
+    """Relative L2, cosine and share of dying channels of each image, from maps `(n, C, h, w)` -> `(3, n)` float64."""
+    a, b = clean.flatten(1), degraded.flatten(1)
+    return torch.stack([relative_l2(a, b), _cosine(a, b), _dying(clean, degraded)]).double()
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Of rows `(n, K)`, as 1 - |a/|a| - b/|b||^2 / 2: exactly 1 for equal rows, NaN where only one is zero."""
+    between = a / a.norm(dim=1, keepdim=True) - b / b.norm(dim=1, keepdim=True)
+    cosine = 1 - between.square().sum(dim=1) / 2
+    return cosine.where((a != b).any(dim=1), 1.0)
+
+
+def _dying(clean: Tensor, degraded: Tensor) -> Tensor:
+    active, still = ((maps != 0).flatten(2).any(dim=2) for maps in (clean, degraded))
+    return (active & ~still).float().mean(dim=1)
+
+
+def _rows(
+    model: Model,
+    layers: Sequence[LayerInfo],
+    drifting: Drifting,
+    found: Mapping[tuple[str, float], list[Tensor]],
+    n: int,
+) -> Iterator[DriftRow]:
+    names = [(name, info.kind) for info in layers for name in _call_names(info)]
+    for place, (name, kind) in enumerate(names):
+        depth = place / max(1, len(names) - 1)
+        for severity in drifting.severities:
+            values = torch.cat(found[name, severity], dim=1)
+            numbers = values.nanquantile(_QUARTILES, dim=1).T  # (3 measures, 3 quartiles)
+            ordered = [float(row[k]) for row in numbers for k in (1, 0, 2)]
+            where = (model.name, name, kind, place, depth)
+            how = (drifting.degradation, drifting.scale, float(severity))
+            yield DriftRow(*where, *how, n, *ordered)
+
+
+def as_rows(rows: Sequence[DriftRow]) -> list[dict[str, Cell]]:
+    """The rows as a table: a column per field, nothing where a measure is not defined."""
+    return [
+        {
+            name: None if isinstance(value, float) and math.isnan(value) else value
+            for name, value in asdict(row).items()
+        }
+        for row in rows
+    ]
