@@ -23,7 +23,7 @@ from tests.page_helpers import healthy, visit, words
 from xai import results
 from xai.predictions import Predictions
 from xai.results import UNTOUCHED
-from xai.ui import dataset_images, error_links, result_data
+from xai.ui import dataset_images, error_links, links, result_data
 from xai.ui.error_data import Chosen
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -145,7 +145,7 @@ def chosen(folder: Path, dataset: str, condition: results.Condition) -> Chosen:
 
 def test_the_link_to_explain(tmp_path: Path) -> None:
     link = error_links.explain(chosen(tmp_path / "a", "cifar10-jpeg", NOISE), "test/cat/0007")
-    assert parse_qs(error_links.address({**link, "b": ["x y&z"]}).removeprefix("./?")) == {
+    assert parse_qs(links.address({**link, "b": ["x y&z"]}).removeprefix("./?")) == {
         "source": ["dataset"],
         "images": ["cifar10-jpeg"],
         "images_split": ["test"],

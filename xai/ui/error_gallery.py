@@ -11,7 +11,17 @@ import streamlit as st
 from data.datasets import DatasetError
 from xai import error_selection, error_tables, result_manifest, tables
 from xai.error_selection import Asked, Choice
-from xai.ui import dataset_images, error_choice, error_data, error_links, image_cards, showing, state, widgets
+from xai.ui import (
+    dataset_images,
+    error_choice,
+    error_data,
+    error_links,
+    image_cards,
+    links,
+    showing,
+    state,
+    widgets,
+)
 from xai.ui.error_data import Chosen
 from xai.ui.image_cards import Card, Line, Sheet
 
@@ -105,7 +115,7 @@ def _cards(chosen: Chosen, known: Asked, shown: np.ndarray) -> list[Card]:
             ids[row],
             names[int(known.a.labels[row])],
             _lines(known, names, row),
-            error_links.address(error_links.explain(chosen, ids[row])),
+            links.address(error_links.explain(chosen, ids[row])),
         )
         for row in shown.tolist()
     ]
