@@ -31,6 +31,9 @@ _WORDS = (
     ),
     (re.compile(r"unit:(?P<layer>[^:]+):(?P<channel>\d+)"), "unit {channel} of {layer}, in its middle"),
     (re.compile(r"class:(?P<name>.+)"), "class {name}"),
+    (re.compile(r"mix:(?P<layer>[^:]+):(?P<sum>.+)"), "channels {sum} of {layer}"),
+    (re.compile(r"direction:(?P<layer>[^:]+):.+"), "a direction in {layer}"),
+    (re.compile(r"caricature:(?P<layer>[^:]+)(:[^:]+)?"), "caricature at {layer}"),
 )
 
 
@@ -120,7 +123,9 @@ class _Panels:
     def _panel(self, panel: Panel, x: float, y: float) -> None:
         letters = int(self.block * 19)
         self.sheet.text(x, y, short(panel.title, letters), fontsize=6.5 if self.block > 2 else 5.5)
-        self.sheet.text(x, y + 0.13, _two_lines(panel.words, int(self.block * 23)), fontsize=5, color="#333333")
+        self.sheet.text(
+            x, y + 0.13, _two_lines(panel.words, int(self.block * 23)), fontsize=5, color="#333333"
+        )
         y += self.head
         _picture(self.sheet.axes(x, y, self.picture, self.picture), panel.image, smooth=self.style.smooth)
         if self.with_steps:
@@ -201,7 +206,9 @@ class SheetCell:
 
 A4 = (8.27, 11.69)
 """Width and height of a page in inches."""
-_MARGIN, _HEAD, _CELL, _CROPS = 0.45, 0.95, 0.86, 4
+_MARGIN, _HEAD, _CELL = 0.45, 1.0, 0.86
+CROPS = 4
+"""Images beside each visualisation of a contact sheet."""
 
 
 def cells_on_a_page(*, crops: bool) -> int:
@@ -237,7 +244,7 @@ def _sheet_cell(sheet: Sheet, cell: SheetCell, x: float, y: float, *, smooth: bo
     sheet.text(x, y, cell.words, fontsize=5)
     _picture(sheet.axes(x, y + 0.11, _CELL, _CELL), cell.image, smooth=smooth)
     side = _CELL / 2 - 0.01
-    for place, crop in enumerate(cell.crops[:_CROPS]):
+    for place, crop in enumerate(cell.crops[:CROPS]):
         left, above = x + _CELL + 0.02 + (place % 2) * (side + 0.02), y + 0.11 + (place // 2) * (side + 0.02)
         axes = _picture(sheet.axes(left, above, side, side), _square(crop), smooth=smooth)
         axes.set_axis_off()

@@ -62,3 +62,11 @@ def _features(content: bytes, image: Path | None) -> dict[str, bytes]:
     from xai.feature_export import reproduce_features
 
     return reproduce_features(content, image)
+
+
+@register("xai-visualization-1")
+def _visualizations(content: bytes, image: Path | None) -> dict[str, bytes]:
+    """Feature visualisations, of the command `visualize` and the page Channel."""
+    from xai.visualization_export import reproduce_files
+
+    return reproduce_files(content, image)

@@ -262,6 +262,22 @@ def stored(
     return tuple(work.found[row] for row in range(len(goals)))
 
 
+def find(
+    model: Model,
+    objective: str | Goal,
+    settings: Settings | None = None,
+    *,
+    image: Tensor | None = None,
+    store: Store | None = None,
+) -> Kept | None:
+    """The kept picture of one objective, None where it has to be made; arguments and errors are those of `stored`."""
+    settings = (settings or Settings()).resolved(model)
+    goals = (_goal(objective, model, settings, image),)
+    work = _Work(model, model_facts(model), settings, goals, store or default_store())
+    work.look()
+    return work.found.get(0)
+
+
 def _goal(objective: str | Goal, model: Model, settings: Settings, image: Tensor | None) -> Goal:
     if isinstance(objective, Goal):
         return objective
