@@ -10,11 +10,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from xai.commands import crossvalidate, data, evaluate, explain, models, papers, report, svm, train, zoo
+from xai.commands import (
+    crossvalidate,
+    data,
+    evaluate,
+    explain,
+    models,
+    papers,
+    report,
+    svm,
+    train,
+    visualize,
+    zoo,
+)
 from xai.commands.common import Command, Parser
 from xai.tables import printable
 
-COMMANDS = (models, papers, explain, train, evaluate, report, crossvalidate, svm, data, zoo)
+COMMANDS = (models, papers, explain, visualize, train, evaluate, report, crossvalidate, svm, data, zoo)
 
 
 def build_parser() -> Parser:
