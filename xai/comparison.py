@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -344,7 +344,22 @@ def _validity(cams: dict[str, dict[str, Heatmap]]) -> float | None:
     return faithfulness.pearson(cams["gradcam"]["clean"].values[0], cams["hirescam"]["clean"].values[0])
 
 
-def view_sentences(comparison: Comparison) -> list[str]:
+class Viewed(Protocol):
+    """What was found out on a picture as each of the networks sees it, of heatmaps or of anything else."""
+
+    @property
+    def results(self) -> Sequence[Any]:
+        """One per network."""
+
+    @property
+    def degraded(self) -> bool:
+        """Whether a degradation of more than nothing was asked for."""
+
+    def view(self, result: Any, /) -> View:
+        """The picture as that network saw it."""
+
+
+def view_sentences(comparison: Viewed) -> list[str]:
     """How each network got the picture (resizing, degradation with its constants, PSNR and SSIM), once for those
     that got the same; with the letters A and B where they differ."""
     found: dict[str, list[str]] = {}

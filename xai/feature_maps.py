@@ -298,12 +298,17 @@ def _notes(
     ]
     where = "on this picture, clean and degraded" if request.degraded else "on this picture"
     if dead := int(both.dead.sum()):
+        verb = "is" if dead == 1 else "are"
         words.append(
-            f"{dead:,} of {len(both.dead):,} channels of {layer} are dead {where}: zero in every cell."
+            f"{dead:,} of {len(both.dead):,} channels of {layer} {verb} dead {where}: zero in every cell."
         )
-    wakes = int(((both.clean == 0).flatten(1).all(dim=1) & ~both.dead).sum())
-    if wakes:
-        words.append(f"{wakes:,} channels are dead on the clean picture and wake under the degradation.")
+    if wakes := int(((both.clean == 0).flatten(1).all(dim=1) & ~both.dead).sum()):
+        verb = (
+            "is dead on the clean picture and wakes"
+            if wakes == 1
+            else "are dead on the clean picture and wake"
+        )
+        words.append(f"{wakes:,} of {len(both.dead):,} {verb} under the degradation.")
     return tuple(words)
 
 
