@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from data.datasets import ImageSource, Progress
+from data.degradations import resolve_scale
 from models.registry import Model
 from xai.channel_classes import Classes, class_itself, classes_for, linear_head, mean_interval
 from xai.receptive_field import Box, fields
@@ -97,7 +98,8 @@ def box_words(found: Sequence[Box], input_size: int | tuple[int, int]) -> str:
     if all(box.share(input_size) == 1 for box in found):
         return f"The cells look at the whole image, so no part of it is marked.{unsure}"
     high, wide = (max(side) for side in zip(*(box.size for box in found), strict=True))
-    return f"Framed is all that the strongest cell looks at, at most {wide} x {high} px.{unsure}"
+    some = ", where that is not the whole image" if any(box.share(input_size) == 1 for box in found) else ""
+    return f"Framed is all that the strongest cell looks at, at most {wide} x {high} px{some}.{unsure}"
 
 
 def silent_share(responses: Responses) -> Tensor:
@@ -116,6 +118,8 @@ def silence(responses: Responses, channel: int) -> str:
     total, name = len(responses), f"Channel {channel} of {responses.layer}"
     if silent == total:
         return f"{name} is dead here: it is zero everywhere on all {total:,} images."
+    if not silent:
+        return f"{name} is zero everywhere on none of {total:,} images."
     return f"{name} is zero everywhere on {silent:,} of {total:,} images ({100 * silent / total:.1f} %)."
 
 
@@ -163,7 +167,7 @@ def severity_response(
     conditions = [(name, level) for name in degradations for level in levels]
     watched = _Watched(progress, len(conditions), len(data))
     chosen = [channels] if isinstance(channels, int) else list(channels)
-    points: list[SeverityPoint] = []
+    points, full = list[SeverityPoint](), resolve_scale(scale)
     clean: Responses | None = None
     for done, (name, level) in enumerate(conditions):
         found = collect(
@@ -172,13 +176,13 @@ def severity_response(
             [layer],
             degradation=name,
             severity=level,
-            scale=scale,
+            scale=full,
             seed=seed,
             progress=watched.at(done),
             cancelled=cancelled,
         )[layer]
         clean = found if clean is None else clean
-        points += [_point(clean, found, channel, name, scale, level) for channel in chosen]
+        points += [_point(clean, found, channel, name, full, level) for channel in chosen]
     return tuple(sorted(points, key=lambda point: chosen.index(point.channel)))
 
 
