@@ -271,11 +271,24 @@ def find(
     store: Store | None = None,
 ) -> Kept | None:
     """The kept picture of one objective, None where it has to be made; arguments and errors are those of `stored`."""
+    found = find_all(model, [objective], settings, image=image, store=store)
+    return found[0] if found else None
+
+
+def find_all(
+    model: Model,
+    objectives: Sequence[str | Goal],
+    settings: Settings | None = None,
+    *,
+    image: Tensor | None = None,
+    store: Store | None = None,
+) -> tuple[Kept, ...] | None:
+    """What `stored` would give, None where some of it has to be made; arguments and errors are those of `stored`."""
     settings = (settings or Settings()).resolved(model)
-    goals = (_goal(objective, model, settings, image),)
+    goals = tuple(_goal(one, model, settings, image) for one in objectives)
     work = _Work(model, model_facts(model), settings, goals, store or default_store())
     work.look()
-    return work.found.get(0)
+    return None if work.missing() else tuple(work.found[row] for row in range(len(goals)))
 
 
 def _goal(objective: str | Goal, model: Model, settings: Settings, image: Tensor | None) -> Goal:
