@@ -15,6 +15,7 @@ from xai.commands import (
     data,
     evaluate,
     explain,
+    features,
     models,
     papers,
     report,
@@ -26,7 +27,20 @@ from xai.commands import (
 from xai.commands.common import Command, Parser
 from xai.tables import printable
 
-COMMANDS = (models, papers, explain, visualize, train, evaluate, report, crossvalidate, svm, data, zoo)
+COMMANDS = (
+    models,
+    papers,
+    explain,
+    features,
+    visualize,
+    train,
+    evaluate,
+    report,
+    crossvalidate,
+    svm,
+    data,
+    zoo,
+)
 
 
 def build_parser() -> Parser:

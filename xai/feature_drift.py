@@ -32,7 +32,8 @@ Batches = Iterator[tuple[Tensor, Sequence[str]]]
 class DriftRow:
     """How much what one layer gives differs from clean, at one severity.
 
-    `place` counts the layers from 0 in the order in which they run, `depth` is that as a share in [0, 1]. Each measure
+    `place` counts the layers from 0 in the order in which they run, `depth` is that as a share in [0, 1]. `images` is
+    the source of the one picture, or `DATASET:SPLIT`. Each measure
     is the median over `n` images with its quartiles in `_low` and `_high`; those of one image are all the same. NaN
     where a measure is not defined for any image.
 
@@ -46,8 +47,10 @@ class DriftRow:
     kind: str
     place: int
     depth: float
+    images: str
     degradation: str
     scale: str
+    seed: int
     severity: float
     n: int
     relative_l2: float
@@ -84,23 +87,25 @@ def layer_drift(
     drifting: Drifting,
     image_ids: Sequence[str] | None = None,
     *,
+    source: str = "",
     limit: int | None = None,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> tuple[DriftRow, ...]:
     """A row for every layer that gives something of its own and every severity, layers in the order in which they run.
 
-    `images` are `(N, 3, H, W)` in [0, 1] with one id each, which seeds their degradation as in a sweep, or a split of a
-    dataset, of which `limit` images are taken, evenly spread. Severity 0 gives exactly 0, 1 and 0. One forward pass of
-    the clean images and one of all severities together, in as many parts as memory asks for. `progress` is told of
-    images. Raises `ExplanationError` or `ValueError` with one sentence, and `Cancelled` when `cancelled` says so, which
-    is asked before every batch.
+    `images` are `(N, 3, H, W)` in [0, 1] with one id each, which seeds their degradation as in a sweep, and `source`
+    says what they are; or a split of a dataset, of which `limit` images are taken, evenly spread. Severity 0 gives
+    exactly 0, 1 and 0. One forward pass of the clean images and one of all severities together, in as many parts as
+    memory asks for. `progress` is told of images. Raises `ExplanationError` or `ValueError` with one sentence, and
+    `Cancelled` when `cancelled` says so, which is asked before every batch.
     """
     if isinstance(images, Tensor):
         total, size = len(images), images.shape[-2:]
         if image_ids is None or len(image_ids) != total:
             raise ExplanationError(f"{total} images need as many ids.")
     else:
+        source = f"{images.name}:{images.split}"
         images = evenly_spread(images, limit)
         total, size = len(images), images.pixels(slice(0, 1)).shape[-2:]
     if not total:
@@ -115,7 +120,7 @@ def layer_drift(
         _measure_batch(model, clean, ids, drifting, layers, found, cancelled)
         done += len(clean)
     _tell(progress, None, done, total, model.name)
-    return tuple(_rows(model, layers, drifting, found, total))
+    return tuple(_rows(model, layers, drifting, found, (source, total)))
 
 
 def picture_drift(
@@ -125,7 +130,7 @@ def picture_drift(
     key = ("drift", model.name, model.card.sha256, picture.sha256, picture.image_id, view.size, view.resized)
     return memo(
         (*key, drifting),
-        lambda: layer_drift(model, view.clean, drifting, [picture.seed_text]),
+        lambda: layer_drift(model, view.clean, drifting, [picture.seed_text], source=picture.source),
     )
 
 
@@ -218,7 +223,7 @@ def _rows(
     layers: Sequence[LayerInfo],
     drifting: Drifting,
     found: Mapping[tuple[str, float], list[Tensor]],
-    n: int,
+    images: tuple[str, int],
 ) -> Iterator[DriftRow]:
     names = [(name, info.kind) for info in layers for name in _call_names(info)]
     for place, (name, kind) in enumerate(names):
@@ -227,9 +232,9 @@ def _rows(
             values = torch.cat(found[name, severity], dim=1)
             numbers = values.nanquantile(_QUARTILES, dim=1).T  # (3 measures, 3 quartiles)
             ordered = [float(row[k]) for row in numbers for k in (1, 0, 2)]
-            where = (model.name, name, kind, place, depth)
-            how = (drifting.degradation, drifting.scale, float(severity))
-            yield DriftRow(*where, *how, n, *ordered)
+            where = (model.name, name, kind, place, depth, images[0])
+            how = (drifting.degradation, drifting.scale, drifting.seed, float(severity))
+            yield DriftRow(*where, *how, images[1], *ordered)
 
 
 def as_rows(rows: Sequence[DriftRow]) -> list[dict[str, Cell]]:

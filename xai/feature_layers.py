@@ -152,7 +152,9 @@ def _heard_by(model: Model, images: Tensor, layers: Collection[str] | None) -> l
 
 
 def _is_map(tensor: Tensor | None, batch: int) -> bool:
-    shape = () if tensor is None else tensor.shape
+    if tensor is None:
+        return False
+    shape = tensor.shape
     return len(shape) in (2, 4) and shape[0] == batch and 0 not in shape
 
 
@@ -293,7 +295,8 @@ def _unknown(model: Model, images: Tensor, names: Iterable[str]) -> ExplanationE
 
 
 def matching_layer(a: Model, layer: str, b: Model) -> str:
-    """The layer of `b` to set beside `layer` of `a`: the deepest stage whose grid is the same, else the nearest.
+    """The layer of `b` to set beside `layer` of `a`: that of the same name if it has the same grid, as in networks of
+    one architecture, else the deepest stage with the same grid, else with the nearest one.
 
     Nearest in the ratio of their areas; each network is taken at its own input size. Raises `ExplanationError` for a
     layer that `a` does not have.
@@ -303,6 +306,8 @@ def matching_layer(a: Model, layer: str, b: Model) -> str:
     if name not in grids:
         raise _unknown(a, torch.empty(1, 3, a.input_size, a.input_size), [name])
     rows = shown_layers(b, b.input_size)
+    if any(info.name == name and info.grid == grids[name] for info in rows):
+        return name
     stages = [info for info in rows if info.name in b.stages] or list(rows)
     area = math.prod(grids[name])
     distances = [abs(math.log(math.prod(info.grid) / area)) for info in stages]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from xai.figures import Style
 
 
-def _read_pictures(names: Sequence[str]) -> tuple[list[Picture], list[str]]:
+def read_pictures(names: Sequence[str]) -> tuple[list[Picture], list[str]]:
     """Pictures from paths, `sample:NAME` and `DATASET:SPLIT/ID`, and a sentence for each that can't be used."""
     from data.datasets import DatasetError
     from data.images import ImageError, read_image
@@ -49,9 +49,9 @@ def _layers(pairs: Sequence[str], models: Sequence[str]) -> dict[str, tuple[str,
     return found
 
 
-def _request(arguments: argparse.Namespace) -> Request:
+def check_degradation(arguments: argparse.Namespace) -> None:
+    """Raise `ValueError` for a degradation or scale that is not known, and for a degradation without severity."""
     from data import degradations
-    from xai.comparison import Request
 
     if (arguments.degradation == "none") != (arguments.severity == 0):
         given = f"--degradation {arguments.degradation} and --severity {arguments.severity:g}"
@@ -60,6 +60,12 @@ def _request(arguments: argparse.Namespace) -> Request:
         degradations.resolve_name(arguments.degradation)
     if arguments.scale:
         degradations.resolve_scale(arguments.scale)
+
+
+def _request(arguments: argparse.Namespace) -> Request:
+    from xai.comparison import Request
+
+    check_degradation(arguments)
     return Request(
         models=tuple(arguments.models),
         methods=tuple(arguments.methods),
@@ -102,7 +108,7 @@ def run_explain(arguments: argparse.Namespace) -> int:
     check_device(arguments.device)
     style, request = Style(width=arguments.width, colours=arguments.colours), _request(arguments)
     models = [zoo.load(name, arguments.device) for name in arguments.models]
-    pictures, problems = _read_pictures(arguments.images)
+    pictures, problems = read_pictures(arguments.images)
     if not pictures:
         raise ValueError(" ".join(problems))
     written, more = _explain_all(pictures, request, models, style, arguments.out)
@@ -124,6 +130,19 @@ def run_reproduce(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def add_conditions(parser: Any) -> None:
+    """Add what every command takes that makes a figure of a picture: degradation, style, seed, device and folder."""
+    parser.add_argument("--degradation", default="none")
+    parser.add_argument("--severity", type=float, default=0.0)
+    parser.add_argument("--scale", default="", help="paper-relative, paper-literal, cifar-c or imagenet-c")
+    parser.add_argument("--resize", default="crop", help="crop, pad or squash")
+    parser.add_argument("--width", default="two-column", help="two-column or one-column")
+    parser.add_argument("--colours", default="viridis", help="colour map of what is not signed")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, required=True)
+
+
 def _add_explain(commands: Any) -> None:
     parser = commands.add_parser(
         "explain", help="heatmaps of pictures, clean and degraded, as figures and arrays"
@@ -138,15 +157,7 @@ def _add_explain(commands: Any) -> None:
     parser.add_argument("--methods", nargs="+", default=["gradcam"], metavar="METHOD")
     parser.add_argument("--target", default="predicted", help="predicted, true or a class name")
     parser.add_argument("--layer", action="append", default=[], metavar="[MODEL=]LAYER[,LAYER]")
-    parser.add_argument("--degradation", default="none")
-    parser.add_argument("--severity", type=float, default=0.0)
-    parser.add_argument("--scale", default="", help="paper-relative, paper-literal, cifar-c or imagenet-c")
-    parser.add_argument("--resize", default="crop", help="crop, pad or squash")
-    parser.add_argument("--width", default="two-column", help="two-column or one-column")
-    parser.add_argument("--colours", default="viridis", help="colour map of evidence")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, required=True)
+    add_conditions(parser)
     parser.set_defaults(run=run_explain)
 
 
