@@ -19,13 +19,15 @@ from xai.figure_counterparts import cka_figure, matched_figure
 def matrix(rows: int = 2, columns: int = 3, condition: str = "clean") -> CkaMatrix:
     values = torch.linspace(-0.1, 1.1, rows * columns, dtype=torch.float64).reshape(rows, columns)
     values[0, 1] = math.nan
-    lines = [
+    first, second = (
         tuple(
             LayerInfo(f"stage{k}", "Conv2d", 8, (8 - k, 8 - k) if k < 3 else (1, 1), 1) for k in range(count)
         )
         for count in (rows, columns)
-    ]
-    return CkaMatrix(values, *lines, "net-a", "net-b", "clean", condition, 400, 3, ("stage0 is dead.",))
+    )
+    return CkaMatrix(
+        values, first, second, "net-a", "net-b", "clean", condition, 400, 3, ("stage0 is dead.",)
+    )
 
 
 def values_of(drawn: Any) -> Any:
