@@ -97,7 +97,7 @@ def _picture(axes: Axes, image: Tensor, *, smooth: bool) -> Axes:
 class _Panels:
     """Where the panels of a figure stand, in inches: two beside each other where two columns are wide."""
 
-    block, gap, picture, thumb, head = 3.3, 0.12, 1.5, 0.53, 0.4
+    block, gap, picture, thumb = 3.3, 0.3, 1.5, 0.545
 
     def __init__(self, panels: Sequence[Panel], style: PanelStyle, notes: str) -> None:
         self.panels, self.style = panels, style
@@ -105,7 +105,10 @@ class _Panels:
         self.width = WIDTHS[style.width]
         if not self.with_steps:
             self.block = self.picture = 1.05 if len(panels) > 3 else 1.5
-        self.across = max(1, min(len(panels), int((self.width + 0.02) / (self.block + self.gap / 2))))
+            self.gap = 0.12
+        self.across = max(1, min(len(panels), int((self.width + self.gap) / (self.block + self.gap))))
+        lines = max(self._words(panel).count("\n") for panel in panels) + 1
+        self.head = 0.17 + 0.085 * lines
         self.row = self.head + self.picture + 0.14
         self.notes = wrapped(notes, int(21.5 * self.width))
         rows = -(-len(panels) // self.across)
@@ -120,12 +123,13 @@ class _Panels:
         self.sheet.text(0.05, self.top, self.notes, fontsize=5.5, color="#333333")
         return self.sheet.figure
 
+    def _words(self, panel: Panel) -> str:
+        return _two_lines(panel.words, int(self.block * 23))
+
     def _panel(self, panel: Panel, x: float, y: float) -> None:
         letters = int(self.block * 19)
         self.sheet.text(x, y, short(panel.title, letters), fontsize=6.5 if self.block > 2 else 5.5)
-        self.sheet.text(
-            x, y + 0.13, _two_lines(panel.words, int(self.block * 23)), fontsize=5, color="#333333"
-        )
+        self.sheet.text(x, y + 0.13, self._words(panel), fontsize=5, color="#333333")
         y += self.head
         _picture(self.sheet.axes(x, y, self.picture, self.picture), panel.image, smooth=self.style.smooth)
         if self.with_steps:
@@ -204,6 +208,8 @@ class SheetCell:
     crops: tuple[Tensor, ...] = field(default=())
 
 
+PAGE_DPI = 200
+"""Dots per inch of pictures on the pages of a PDF."""
 A4 = (8.27, 11.69)
 """Width and height of a page in inches."""
 _MARGIN, _HEAD, _CELL = 0.45, 1.0, 0.86
@@ -266,9 +272,13 @@ def write_pages(path: Path, pages: Iterable[Figure]) -> int:
     """
     count = 0
     metadata: dict[str, Any] = {"CreationDate": None}
-    with PdfPages(path, metadata=metadata) as document:
+    document = PdfPages(path, metadata=metadata)
+    try:
         for page in pages:  # outside of `drawing`, as it may take long to make the next page
             with drawing():
-                document.savefig(page)
+                document.savefig(page, dpi=PAGE_DPI)
             count += 1
+    finally:
+        with drawing():  # fonts are written at the end, in the kind that our settings name
+            document.close()
     return count

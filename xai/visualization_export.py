@@ -71,7 +71,8 @@ def _panel(kept: Kept) -> Panel:
 def sentences(facts: Mapping[str, Any]) -> str:
     """How a picture was made, from its facts."""
     chosen = facts["settings"]
-    words = [f"{chosen['steps']:,} steps", f"views {chosen['transforms']}", f"colours {chosen['colours']}"]
+    colours = "the network's dataset" if chosen["colours"] == "dataset" else chosen["colours"]
+    words = [f"{chosen['steps']:,} steps", f"random views: {chosen['transforms']}", f"colours of {colours}"]
     for name in ("total_variation", "high_frequency", "diversity"):
         words += [f"{name.replace('_', ' ')} {chosen[name]:g}"] if chosen[name] else []
     words.append(f"seed {chosen['seed']}")
