@@ -202,7 +202,8 @@ def chance(
     if channels is None:
         drawn = torch.randperm(len(alive), generator=generator)[:CHANCE_CHANNELS]
         channels = tuple(alive[drawn].sort().values.tolist())
-    channels = tuple(channel for channel in channels if channel in set(alive.tolist()))
+    answering = set(alive.tolist())
+    channels = tuple(channel for channel in channels if channel in answering)
     x = _standardised(found.a[:, list(channels)])[0].float()
     y = _standardised(found.b)[0].float()
     y = y[:, ~y[0].isnan()]
