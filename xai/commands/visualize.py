@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xai.commands.common import check_device, show_progress, wrote
+from xai.commands.explain import read_pictures
 
 if TYPE_CHECKING:
     from data.datasets import ImageSource
@@ -72,13 +73,10 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _read_picture(name: str) -> Picture:
     """The picture that is caricatured."""
-    from data.images import read_image
-    from xai.comparison import picture_from_image
-    from xai.export import find_picture, is_source
-
-    if is_source(name):
-        return find_picture(name)
-    return picture_from_image(read_image(Path(name).read_bytes(), Path(name).name))
+    pictures, problems = read_pictures([name])
+    if problems:
+        raise ValueError(problems[0])
+    return pictures[0]
 
 
 def _write_figure(arguments: argparse.Namespace, models: Sequence[Model], settings: Settings) -> list[Path]:
@@ -140,7 +138,8 @@ def _write_sheet(
 
     chosen = arguments.channel or None
     made = contact_sheet.make(model, layer, settings, data, out, progress, channels=chosen, missing=missing)
-    print(f"{model.name}, {layer}: {made.channels} channels on {made.pages} pages")
+    pages = f"{made.pages} page{'s' if made.pages > 1 else ''}"
+    print(f"{model.name}, {layer}: {made.channels} channels on {pages}")
     return made.path, missing
 
 
