@@ -47,3 +47,11 @@ def sheet(lines: Sequence[Tensor]) -> bytes:
         buffer, "PNG", compress_level=_COMPRESSION
     )
     return buffer.getvalue()
+
+
+def outside_dimmed(pictures: Tensor, boxes: Sequence[tuple[int, int, int, int]]) -> Tensor:
+    """Pictures uint8 `(n, 3, H, W)`, each paler outside its box `(top, left, bottom, right)`, half-open, px."""
+    pale = (pictures.float() * 0.35 + 255 * 0.65 * 0.85).round().to(torch.uint8)
+    for picture, original, (top, left, bottom, right) in zip(pale, pictures, boxes, strict=True):
+        picture[:, top:bottom, left:right] = original[:, top:bottom, left:right]
+    return pale

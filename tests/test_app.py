@@ -31,6 +31,8 @@ from xai.ui.widgets import plain
 
 PAGES = {
     "explain": "Explain a decision",
+    "features": "Feature maps",
+    "channel": "One channel",
     "robustness": "Robustness",
     "errors": "Errors",
     "models": "Networks",

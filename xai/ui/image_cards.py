@@ -86,7 +86,7 @@ export default function ({ parentElement, data, setTriggerValue }) {
     }
     add(link, "b", "", card.title)
     for (const line of card.lines) add(link, "span", "line " + line.mark, line.words)
-    add(link, "span", "id", card.image)
+    if (card.title !== card.image) add(link, "span", "id", card.image)
     return item
   })
   list.replaceChildren(...items)
@@ -107,7 +107,6 @@ class Sheet:
     png: bytes
     rows: int
     pixels: int
-    hard: bool = False
     hard: bool = False
 
 

@@ -60,6 +60,11 @@ class Memo:
                     self._computing.pop(key, None)
         return value
 
+    def get(self, key: Hashable) -> Any:
+        """The stored result of `key`, or None."""
+        with self._lock:
+            return self._found(key) if key in self._values else None
+
     def _found(self, key: Hashable) -> Any:
         self._values.move_to_end(key)
         return self._values[key][0]

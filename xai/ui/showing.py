@@ -43,7 +43,9 @@ def ignored() -> None:
     if found := state.ignored():
         listed = ", ".join(found)
         st.warning(
-            widgets.plain(f"The link asked for what is not offered here ({listed}): the usual choice is shown.")
+            widgets.plain(
+                f"The link asked for what is not offered here ({listed}): the usual choice is shown."
+            )
         )
 
 

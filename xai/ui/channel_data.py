@@ -1,0 +1,96 @@
+"""The images that a channel is asked about, and its responses to them, kept for all visitors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import streamlit as st
+
+from data.catalogue import dataset
+from data.datasets import DatasetError, ImageSource, evenly_spread
+from models.registry import Model
+from xai.responses import Responses, collect
+from xai.ui import dataset_images, explaining, widgets
+
+KEYS = ("channel_data", "channel_split", "channel_images")
+USUAL, LEAST, MOST, STEP = 500, 100, 10_000, 100
+
+
+@dataclass(frozen=True)
+class Images:
+    """So many images of one split, evenly spread over it."""
+
+    name: str
+    split: str
+    count: int
+
+    @property
+    def words(self) -> str:
+        """What they are, in words."""
+        return f"{self.count:,} images of {self.name} {self.split}, evenly spread"
+
+    def open(self) -> ImageSource:
+        """The images themselves; raises `DatasetError` where they are not here."""
+        return evenly_spread(dataset_images.opened(self.name, self.split), self.count)
+
+
+def choose(model: Model) -> Images | None:
+    """Draw the choice of images that have the network's size; None, with what to do, where there are none."""
+    offered = [name for name in dataset_images.names().values() if _fits(name, model)]
+    if not offered:
+        st.info(
+            f"No dataset on this machine has images of {model.input_size} × {model.input_size} px, "
+            f"which {widgets.plain(model.name)} takes."
+        )
+        return None
+    own = model.card.dataset if model.card.dataset in offered else offered[0]
+    with st.container(horizontal=True):
+        name = widgets.one_of("Images of", "channel_data", offered, own)
+        splits = dataset(name).splits
+        split = widgets.one_of(
+            "Their split", "channel_split", splits, "test" if "test" in splits else splits[0]
+        )
+        count = int(
+            widgets.number(
+                "How many, evenly spread", "channel_images", (LEAST, MOST), USUAL, STEP, st.number_input
+            )
+        )
+    try:
+        found = len(dataset_images.opened(name, split))
+    except DatasetError as error:
+        st.info(widgets.plain(error))
+        return None
+    return Images(name, split, min(count, found))
+
+
+def _fits(name: str, model: Model) -> bool:
+    try:
+        return dataset(name).image_size == model.input_size
+    except DatasetError:  # a folder that is no longer there
+        return False
+
+
+@contextmanager
+def bar() -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar that goes when the work is done; any other choice of the visitor ends the work."""
+    place = st.empty()
+    try:
+        yield lambda done, total, what: _draw(place, done, total, what)
+    finally:
+        place.empty()
+
+
+def _draw(place: st.delta_generator.DeltaGenerator, done: int, total: int, what: str) -> None:
+    place.progress(done / max(total, 1), widgets.plain(f"{what}: {done:,} of {total:,}"))
+
+
+def responses(model: Model, layer: str, images: Images) -> Responses:
+    """A layer's responses to the images."""
+
+    def compute() -> Responses:
+        with bar() as progress:
+            return collect(model, images.open(), [layer], progress=progress)[layer]
+
+    return explaining.results()(("responses", model.name, model.card.sha256, layer, images), compute)

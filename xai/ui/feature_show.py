@@ -1,0 +1,175 @@
+"""What the Features page shows: the channels as cards that open, their figure, all layers, and the first filters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from data import degradations, thumbnails
+from models.registry import Model
+from xai import (
+    export,
+    feature_drift,
+    feature_export,
+    feature_maps,
+    figure_drift,
+    figure_features,
+    figure_tiles,
+)
+from xai.feature_drift import Drifting
+from xai.feature_maps import ORDERS, FeatureComparison, LayerResult
+from xai.figures import Style
+from xai.ui import explaining, image_cards, links, network_data, robustness_show, showing, state, widgets
+from xai.ui.image_cards import Card, Line, Sheet
+
+CHANNEL_PAGE = "xai/ui/pages/channel.py"
+
+
+def gallery(done: FeatureComparison, style: Style) -> None:
+    """The channels of each network; a click opens one on the Channel page."""
+    for column, letter, result in zip(st.columns(len(done.results)), "AB", done.results, strict=False):
+        with column:
+            label = f"Channels of {result.layer} of {result.model}"
+            opened = image_cards.draw(
+                _cards(done, result),
+                _sheet(done, result, style),
+                f"channels {letter}",
+                label,
+                "Open on the Channel page",
+            )
+            st.caption(widgets.plain(_scale(done, result, style)))
+        if opened is not None:
+            state.adopt(_link(done, result, int(opened.rpartition(" ")[2])))
+            st.switch_page(CHANNEL_PAGE)
+
+
+def _link(done: FeatureComparison, result: LayerResult, channel: int) -> links.Choices:
+    others = [other.model for other in done.results if other is not result]
+    return links.channel(result.model, result.layer, channel, others[0] if others else "")
+
+
+def _cards(done: FeatureComparison, result: LayerResult) -> list[Card]:
+    order = ORDERS[done.request.order]
+    cards = []
+    for channel in result.shown:
+        lines = (
+            [] if order.name == "index" else [Line(f"{order.title} {result.scores[order.name][channel]:.3g}")]
+        )
+        lines += [Line("dead here")] if result.dead[channel] else []
+        link = links.address(_link(done, result, channel), "channel")
+        name = f"channel {channel}"
+        cards.append(Card(name, name, tuple(lines), link))
+    return cards
+
+
+def _sheet(done: FeatureComparison, result: LayerResult, style: Style) -> Sheet:
+    """Clean, degraded and difference of every channel shown, in the colours of the figure."""
+
+    def draw() -> bytes:
+        shown, (low, high) = list(result.shown), result.scale
+        lines = [result.maps(name)[shown] for name in done.conditions]
+        tiles = [figure_tiles.coloured(maps, low, high, style.colours) for maps in lines]
+        if done.degraded:
+            peak = result.difference_peak
+            difference = result.difference[shown]
+            tiles.append(figure_tiles.coloured(difference, -peak, peak, style.diverging))
+        return thumbnails.sheet([thumbnails.small(line) for line in tiles])
+
+    key = ("channel tiles", key_of(done), result.model, style.colours, style.diverging)
+    rows = 3 if done.degraded else 1
+    return Sheet(explaining.results()(key, draw), rows, max(result.grid), hard=True)
+
+
+def key_of(done: FeatureComparison) -> tuple[object, ...]:
+    """What tells a comparison from every other."""
+    hashes = tuple(result.sha256 for result in done.results)
+    picture = done.picture
+    return (repr(done.request), hashes, picture.sha256, picture.name, picture.image_id, picture.label)
+
+
+def _scale(done: FeatureComparison, result: LayerResult, style: Style) -> str:
+    """What the colours of the cards mean."""
+    low, high = result.scale
+    words = f"One scale for all: activation from {low:.3g} to {high:.3g} ({style.colours})"
+    if not done.degraded:
+        return f"{words}."
+    peak = result.difference_peak
+    return (
+        f"From left to right: clean, degraded, clean − degraded. {words}; "
+        f"the difference from {-peak:.3g} to {peak:.3g} ({style.diverging})."
+    )
+
+
+def take_home(done: FeatureComparison, style: Style) -> None:
+    """The figure, its files, the raw maps, the scores of all channels, and the manifest."""
+    stem = export.safe_stem(f"{done.picture.name}-features")
+    layers = ", ".join(f"{result.layer} of {result.model}" for result in done.results)
+    with st.expander("The figure to take home"):
+        network_data.show(
+            ("feature figure", key_of(done), style),
+            lambda: figure_features.channels_figure(done, style),
+            stem,
+            f"Channels of {layers} for {done.picture.name}.",
+            "content",
+        )
+        with st.container(horizontal=True):
+            files = {
+                "Raw maps (.npz)": (lambda: export.npz(feature_export.raw_arrays(done)), f"{stem}.npz"),
+                "Scores of all channels (.csv)": (
+                    lambda: feature_export.scores(done),
+                    f"{stem}-channels.csv",
+                ),
+                "Manifest (.json)": (
+                    lambda: feature_export.manifest_file(done, style),
+                    f"{stem}-manifest.json",
+                ),
+            }
+            for label, (content, name) in files.items():
+                st.download_button(label, content, name, on_click="ignore", icon=":material/download:")
+        st.caption("`python -m xai reproduce MANIFEST IMAGE` draws the same figure again.")
+
+
+def drift(done: FeatureComparison, models: Sequence[Model], style: Style) -> None:
+    """How much every layer's response changes with severity, which shows where each network loses the picture."""
+    st.subheader("Where the networks lose the picture", anchor=False)
+    if not done.degraded:
+        st.caption("Choose a degradation and a severity above 0.")
+        return
+    request = done.request
+    scale = done.view(done.results[0]).scale
+    levels = len(degradations.severity_levels(request.degradation, scale))
+    drifting = Drifting(
+        request.degradation, tuple(float(level) for level in range(1, levels + 1)), scale, request.seed
+    )
+    rows = [
+        row
+        for model in models
+        for row in feature_drift.picture_drift(
+            model, done.picture, done.views[model.input_size], drifting, explaining.results()
+        )
+    ]
+    network_data.show(
+        ("drift", key_of(done), drifting, style),
+        lambda: figure_drift.drift_figure(rows, style),
+        export.safe_stem(f"{done.picture.name}-drift"),
+        f"How much each layer changes under {request.degradation}, by severity.",
+        "content",
+    )
+    with st.expander("The numbers"):
+        robustness_show.table(
+            feature_drift.as_rows(rows), "layer-drift", "Change of each layer under degradation."
+        )
+
+
+def filters(models: Sequence[Model], style: Style) -> None:
+    """The first convolutions' filters as pictures."""
+    with st.expander("Filters of the first layer"), showing.one_sentence():
+        found = [feature_maps.first_filters(model) for model in models]
+        network_data.show(
+            ("filters", *((each.model, each.sha256) for each in found), style),
+            lambda: figure_features.filters_figure(found, style),
+            "-".join([each.model for each in found]) + "-filters",
+            "Filters of " + ", ".join(f"{each.layer} of {each.model}" for each in found) + ".",
+            "content",
+        )

@@ -1,0 +1,123 @@
+"""The Features page from its first widget to its last figure."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from xai import feature_maps
+from xai.comparison import Picture
+from xai.feature_maps import ORDERS, FeatureComparison, FeatureRequest
+from xai.ui import controls, explaining, feature_show, layer_choice, pictures, showing, state, widgets
+from xai.ui.controls import Degrading, Networks
+from xai.ui.layer_choice import MATCH
+
+SHOWN = (8, 16, 24, 32, 64)
+"""How many channels a page may show."""
+LAYER_KEYS = ("feature_layer", "feature_layer_b")
+LINK_KEYS = (*controls.LINK_KEYS, *LAYER_KEYS, "order", "shown", "first", "drift")
+
+
+def draw() -> None:
+    """Draw the page; what can't be done is said in one sentence."""
+    with showing.one_sentence():
+        _draw()
+
+
+def _draw() -> None:
+    with st.sidebar:
+        st.subheader("Picture")
+        offer = pictures.choose()
+    source = showing.pick(offer)
+    if source is None:
+        return
+    picture = pictures.open_picture(source)
+    with st.sidebar:
+        st.subheader("Networks")
+        chosen = controls.networks()
+    degrading = controls.degrading(chosen.size)
+    layers = _layers(chosen)
+    with st.sidebar:
+        st.subheader("Channels")
+        request = _request(chosen, picture, degrading, layers)
+        st.subheader("Figure")
+        style = controls.plain_style()
+    models = [explaining.model(name) for name in request.models]
+    done = feature_maps.examine(request, picture, models, explaining.results())
+    _say(done)
+    feature_show.gallery(done, style)
+    feature_show.take_home(done, style)
+    feature_show.drift(done, models, style)
+    feature_show.filters(models, style)
+    showing.ignored()
+    state.write_link(LINK_KEYS)
+
+
+def _layers(chosen: Networks) -> dict[str, str]:
+    """The layer of each network: by name beside the other's, or picked on its drawing."""
+    first, *others = chosen.models
+    columns = st.columns(2)
+    with columns[0]:
+        layers = {first.name: layer_choice.choose(first, LAYER_KEYS[0], first.default_layer, "Layer of A")}
+    for model in others:
+        fits = feature_maps.matching_layer(first, layers[first.name], model)
+        with columns[1]:
+            layers[model.name] = layer_choice.choose(
+                model, LAYER_KEYS[1], MATCH, "Layer of B", {MATCH: f"fits that of A: {fits}"}
+            )
+        if layers[model.name] == MATCH:
+            layers[model.name] = fits
+    with st.expander("Pick a layer on a drawing of the network"):
+        for letter, key, model in zip("AB", LAYER_KEYS, chosen.models, strict=False):
+            st.markdown(f"**{letter}: {widgets.plain(model.name)}**")
+            layer_choice.draw(model, key, layers[model.name], f"Layers of {model.name}")
+    return layers
+
+
+def _request(
+    chosen: Networks, picture: Picture, degrading: Degrading, layers: dict[str, str]
+) -> FeatureRequest:
+    degraded = degrading.degradation != "none" and degrading.severity > 0
+    offered = [name for name, order in ORDERS.items() if degraded or not order.compares]
+    titles = {name: ORDERS[name].title for name in offered}
+    order = widgets.one_of("Order of channels", "order", offered, "maximum", titles.__getitem__)
+    st.caption(ORDERS[order].description)
+    target = controls.target(chosen, picture)
+    count = int(widgets.one_of("Channels on the page", "shown", [str(number) for number in SHOWN], "16"))
+    start = _start(chosen, layers, count)
+    return FeatureRequest(
+        tuple(model.name for model in chosen.models),
+        layers,
+        target,
+        order,
+        degrading.degradation,
+        degrading.severity,
+        degrading.scale,
+        controls.resize(),
+        degrading.seed,
+        count,
+        start,
+    )
+
+
+def _start(chosen: Networks, layers: dict[str, str], count: int) -> int:
+    """The place of the first channel, by the number of the page."""
+    most = max(layer_choice.channels(model, layers[model.name]) for model in chosen.models)
+    pages = -(-most // count)
+    if pages == 1:
+        return 0
+    page = widgets.number(f"Page of channels, of {pages:,}", "first", (1, pages), 1, 1, st.number_input)
+    return (int(page) - 1) * count
+
+
+def _say(done: FeatureComparison) -> None:
+    """What was done to the picture, what is shown, and what to be careful about."""
+    for letter, result in zip("AB", done.results, strict=False):
+        said = f"says {result.predicted('clean')}"
+        if done.degraded:
+            said += f" on the clean picture and {result.predicted('degraded')} on the degraded one"
+        tapped = f"{result.layer}, {result.position}: {layer_choice.words(result.grid, result.channels)}"
+        st.markdown(
+            f"**{letter}: {widgets.plain(result.model)}** {widgets.plain(said)} · {widgets.plain(tapped)}"
+        )
+        if result.notes:
+            st.caption(widgets.plain(" ".join(result.notes)))
