@@ -340,7 +340,9 @@ def gradient(model: Model, images: Tensor, layer: str, target: int) -> Tensor:
         logits = model.network(images.to(model.device))
         if not leaves:
             raise ExplanationError(f"the layer {layer!r} gives no maps in {model.name} for this image.")
-        (found,) = torch.autograd.grad(logits[:, target].sum(), leaves, allow_unused=True)
+        score, found = logits[:, target].sum(), None
+        if score.requires_grad:
+            (found,) = torch.autograd.grad(score, leaves, allow_unused=True)
     found = torch.zeros_like(leaves[0]) if found is None else found
     return (found[:, :, None, None] if found.ndim == 2 else found).float().cpu()
 

@@ -358,7 +358,7 @@ def first_filters(model: Model) -> Filters:
         modules = dict(model.network.named_modules())
         for info in layer_table(model, model.input_size):
             module = modules[info.name]
-            if isinstance(module, nn.Conv2d) and module.weight.shape[1] == 3:
+            if isinstance(module, nn.Conv2d) and module.in_channels == 3 and module.groups == 1:
                 weights = module.weight.detach().float().cpu().clone()
                 return Filters(model.name, model.card.sha256, info.name, weights)
     raise ExplanationError(f"{model.name} has no convolution that sees the three colours of the picture.")

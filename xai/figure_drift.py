@@ -34,7 +34,7 @@ def drift_figure(rows: Sequence[DriftRow], style: Style = DEFAULT_STYLE) -> Figu
     left, right = 0.62, 0.08
     names = 1.0 if len(networks) == 1 else 0.4
     with drawing():
-        caption = wrapped(_caption(rows, networks), int(25 * (width - 0.16)))
+        caption = wrapped(_caption(rows, networks), int(24 * (width - 0.16)))
         below = 0.1 * (caption.count("\n") + 1) + 0.1
         top = 0.2 + 0.11 * _legend_rows(rows, networks, width)
         sheet = Sheet(width, top + len(MEASURES) * (high + 0.12) + names + below)

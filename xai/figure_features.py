@@ -31,7 +31,7 @@ from xai.figure_parts import (
 from xai.figures import drawing
 
 MARGIN, BETWEEN = 0.08, 0.2
-_LETTERS_PER_INCH = 25.0
+_LETTERS_PER_INCH = 24.0
 """How many letters of 5.5 points fit on an inch, on average."""
 _NOT_FINITE = "#999999"
 _LINE = 0.095
