@@ -23,7 +23,13 @@ def spread_out(module: nn.Module) -> None:
     """Average pooling for all pooling that chooses: every pixel of a window then has a gradient."""
     for name, child in module.named_children():
         if isinstance(child, nn.MaxPool2d | TMaxAvgPool2d):
-            setattr(module, name, nn.AvgPool2d(child.kernel_size, child.stride, child.padding))
+            setattr(
+                module,
+                name,
+                nn.AvgPool2d(
+                    child.kernel_size, child.stride, child.padding, getattr(child, "ceil_mode", False)
+                ),
+            )
         else:
             spread_out(child)
 
