@@ -88,7 +88,8 @@ def test_every_channel_is_on_its_page(model: Model, store: Store, tmp_path: Path
 
 def test_text_stays_text_in_fonts_that_readers_take(model: Model, store: Store, tmp_path: Path) -> None:
     out = make(model, "layer1", SETTINGS, None, tmp_path / "sheet.pdf", store=store).path
-    (fonts,) = [page["/Resources"]["/Font"].get_object() for page in PdfReader(out).pages]
+    resources: Any = PdfReader(out).pages[0]["/Resources"]
+    fonts = resources["/Font"].get_object()
     kinds = {font.get_object()["/Subtype"] for font in fonts.values()}
     assert kinds <= {"/Type0", "/TrueType"}
 
@@ -100,8 +101,9 @@ def test_the_crops_are_what_the_strongest_cell_looks_at(
     out = tmp_path / "sheet.pdf"
     made = make(model, "conv1", SETTINGS, data, out, channels=[3, 1], store=store)
     assert (made.channels, len(cells)) == (2, 2)
+    network: Any = model.network
     with torch.no_grad():
-        maps = model.network.conv1(model.network.normalize(data.float_images()))
+        maps = network.conv1(network.normalize(data.float_images()))
     for channel, cell in zip((3, 1), cells, strict=True):
         order = maps[:, channel].flatten(1).amax(1).argsort(descending=True)[:CROPS]
         assert len(cell.crops) == CROPS
@@ -118,9 +120,10 @@ def test_a_silent_channel_says_so(
     tiny_model: TinyModel, data: ImageSet, store: Store, tmp_path: Path
 ) -> None:
     own = tiny_model("resnet18_cifar", 8)
+    network: Any = own.network
     with torch.no_grad():
-        own.network.bn1.weight[2] = 0
-        own.network.bn1.bias[2] = -1
+        network.bn1.weight[2] = 0
+        network.bn1.bias[2] = -1
     out = make(own, "relu", SETTINGS, data, tmp_path / "sheet.pdf", channels=[2], store=store).path
     assert "2: 0, silent on all images" in texts(out)[0]
 
