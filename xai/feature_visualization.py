@@ -20,7 +20,7 @@ from models.registry import Model
 from xai.attribution_types import ExplanationError
 from xai.evaluation import Cancelled
 from xai.visualization_colours import colours_for
-from xai.visualization_engine import Batch, Finished, Recipe, optimise, strip_steps
+from xai.visualization_engine import Finished, Job, Recipe, optimise, strip_steps
 from xai.visualization_image import Canvas, make_canvas
 from xai.visualization_network import OUTPUT, PrivateNetwork, bytes_per_picture
 from xai.visualization_objectives import Goal, Objective, Readout, caricature, parse_objective
@@ -54,9 +54,9 @@ class Settings:
     `size` in px (None: the network's input). `learning_rate` is Adam's, on spectra. `transforms` is `auto` (by size) or
     a name of `TRANSFORMS`. `total_variation` and `high_frequency` weigh penalties against the value over its largest
     so far; `diversity` does so for the likeness of pictures of the same objective. Frequencies are scaled by
-    1/f^`frequency_decay`. `colours` is `dataset` or a name of `COLOURS`. `contrast` is that of the noise at the start,
-    `strip` how many intermediate pictures are kept, `batch` how many pictures are made at once (None: as many as the
-    memory allows).
+    1/f^`frequency_decay`. `colours` is `dataset` or a name of `COLOURS`. `contrast` is that of the noise at the start;
+    `starts` of them are tried, and the best goes on. `strip` is how many intermediate pictures are kept, `batch` how
+    many pictures are made at once (None: as many as the memory allows).
     """
 
     size: int | None = None
@@ -65,10 +65,11 @@ class Settings:
     transforms: str = "auto"
     total_variation: float = 0.0
     high_frequency: float = 0.0
-    frequency_decay: float = 1.0
+    frequency_decay: float = 1.25
     colours: str = "dataset"
     diversity: float = 0.0
     contrast: float = 0.01
+    starts: int = 3
     strip: int = 6
     batch: int | None = None
     seed: int = 0
@@ -81,7 +82,7 @@ class Settings:
             raise ExplanationError(
                 f"transforms is {self.transforms!r}; allowed are auto, {', '.join(TRANSFORMS)}."
             )
-        for name in ("steps", "batch"):
+        for name in ("steps", "starts", "batch"):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= 100_000:
                 raise ExplanationError(f"{name} is {value}; allowed is 1 to 100000.")
@@ -109,6 +110,7 @@ class Settings:
             self.high_frequency,
             self.diversity,
             self.contrast,
+            self.starts,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -142,15 +144,11 @@ class Visualization:
 class _Work:
     """Everything one call of `visualize` shares between its batches."""
 
-    network: PrivateNetwork
-    canvas: Canvas
-    settings: Settings
+    job: Job
     goals: tuple[Goal, ...]
     progress: Progress | None
     cancelled: Callable[[], bool] | None
     pictures: Tensor
-    diversity_layer: str = ""
-    done: int = 0
     finished: list[Finished] = field(default_factory=list)
 
 
@@ -176,13 +174,13 @@ def visualize(
     canvas, remark = prepare(model, settings)
     extra = _diversity_layer(model, goals, settings)
     layers = [*(layer for goal in goals for layer in goal.layers), *([extra] if extra else [])]
-    size = canvas.size
-    pictures = torch.full((len(goals), 3, size, size), GREY)
-    network = PrivateNetwork(model, layers)
-    work = _Work(network, canvas, settings, goals, progress, cancelled, pictures, extra)
-    for rows in chunks(network, goals, settings):
+    pictures = torch.full((len(goals), 3, canvas.size, canvas.size), GREY)
+    kept = strip_steps(settings.steps, settings.strip)
+    job = Job(PrivateNetwork(model, layers), canvas, settings.recipe, settings.seed, kept, extra)
+    work = _Work(job, goals, progress, cancelled, pictures)
+    for rows in chunks(job.network, goals, settings):
         work.finished.append(_run(work, rows))
-    return _gather(model, work, remark)
+    return _gather(model, work, settings, remark)
 
 
 def _goal(objective: str | Goal, model: Model, settings: Settings, image: Tensor | None) -> Goal:
@@ -223,33 +221,31 @@ def chunks(network: PrivateNetwork, goals: Sequence[Goal], settings: Settings) -
 def _run(work: _Work, rows: range) -> Finished:
     goals, texts = work.goals[rows.start : rows.stop], [goal.text for goal in work.goals]
     copies = [texts[:row].count(texts[row]) for row in rows]
-    recipe, seed = work.settings.recipe, work.settings.seed
-    batch = Batch(work.network, goals, copies, work.canvas, recipe, seed, work.diversity_layer)
-    kept = strip_steps(recipe.steps, work.settings.strip)
-    before, total = rows.start * recipe.steps, len(work.goals) * recipe.steps
+    steps = work.job.recipe.work
+    before, total = rows.start * steps, len(work.goals) * steps
     last = [time.monotonic() - _PATIENCE]
 
     def watch(done: int, pictures: Tensor) -> None:
         if work.cancelled and work.cancelled():
             raise Cancelled
-        if work.progress and (time.monotonic() - last[0] >= _PATIENCE or done == recipe.steps):
+        if work.progress and (time.monotonic() - last[0] >= _PATIENCE or done == steps):
             work.pictures[rows.start : rows.stop] = pictures.cpu()
             work.progress(before + done * len(rows), total, work.pictures)
             last[0] = time.monotonic()
 
-    finished = optimise(batch, kept, watch)
+    finished = optimise(work.job, goals, copies, watch)
     work.pictures[rows.start : rows.stop] = finished.images
     return finished
 
 
-def _gather(model: Model, work: _Work, remark: str) -> Visualization:
+def _gather(model: Model, work: _Work, settings: Settings, remark: str) -> Visualization:
     return Visualization(
         tuple(goal.text for goal in work.goals),
         torch.cat([part.images for part in work.finished]),
         torch.cat([part.values for part in work.finished]),
         torch.cat([part.strip for part in work.finished]),
-        strip_steps(work.settings.steps, work.settings.strip),
-        work.settings,
+        work.job.kept,
+        settings,
         tuple(note for part in work.finished for note in part.notes),
         tuple(filter(None, [remark])),
         model.name,

@@ -20,10 +20,13 @@ from xai.visualization_objectives import Goal, evaluate, likeness
 from xai.visualization_transforms import TRANSFORMS, affine_maps, look
 
 AWAKE = 16
-"""Steps in which silent channels are woken, at the start and after a restart (Lucid's number)."""
-TRIAL = 32
-"""Steps after which a picture whose value has not moved starts again from another seed."""
-ATTEMPTS = 3
+"""Steps at the start in which silent channels are woken (Lucid's number)."""
+TRIAL = 24
+"""Steps that each start of a picture gets before the best one goes on, of runs of at least four times as many."""
+CONTRASTS = (1.0, 20.0, 100.0)
+"""Contrasts of the first, second and third start, in units of the recipe's; further ones repeat them."""
+_MARGIN = 0.5
+_JUDGED = 8
 _SMALLEST = 1e-6
 _SETTLING = 0.3
 
@@ -39,6 +42,17 @@ class Recipe:
     high_frequency: float
     diversity: float
     contrast: float
+    starts: int = 1
+
+    @property
+    def trial(self) -> int:
+        """Steps that each start gets before one is chosen; 0 where there is no choice."""
+        return min(TRIAL, self.steps // 4) if self.starts > 1 else 0
+
+    @property
+    def work(self) -> int:
+        """All steps of a picture, those of the starts that are dropped too."""
+        return self.steps + (self.starts - 1) * self.trial
 
 
 @dataclass(frozen=True)
@@ -58,67 +72,93 @@ def picture_seed(seed: int, text: str, copy: int, attempt: int) -> int:
     return int.from_bytes(digest[:7], "big")
 
 
+@dataclass(frozen=True)
+class Job:
+    """What all batches of one run share; `kept` are the steps whose pictures make the strip."""
+
+    network: PrivateNetwork
+    canvas: Canvas
+    recipe: Recipe
+    seed: int
+    kept: tuple[int, ...]
+    diversity_layer: str = ""
+
+
 class Batch:
     """Pictures in the making: `advance` takes one step, `finish` hands them over.
 
-    `copies` numbers pictures that share a goal. A picture whose value is no number, or does not move in the first
-    steps, starts again from another seed, and after three attempts is given up; the others never notice.
+    `copies` numbers pictures that share a goal, `attempt` the starts of a picture: each has a seed of its own, and
+    the later ones begin with more contrast, for channels that are silent on grey. `kept` are the steps whose pictures
+    go into the strip.
     """
 
-    def __init__(
-        self,
-        network: PrivateNetwork,
-        goals: Sequence[Goal],
-        copies: Sequence[int],
-        canvas: Canvas,
-        recipe: Recipe,
-        seed: int,
-        diversity_layer: str = "",
-    ) -> None:
-        self.network, self.goals, self.copies = network, goals, copies
-        self.canvas, self.recipe, self.seed = canvas, recipe, seed
-        self.diversity_layer = diversity_layer
-        self.attempts = [0] * len(goals)
-        self.done = 0
-        starts = [self._start(row) for row in range(len(goals))]
-        self.spectra = torch.stack([start[0] for start in starts]).to(network.device).requires_grad_()
-        self.maps = _stacked([start[1] for start in starts], network.device)
-        self.optimizer = torch.optim.Adam([self.spectra], lr=recipe.learning_rate, fused=True)
-        self.largest = torch.zeros(len(goals), device=network.device)
-        self.first = torch.full_like(self.largest, math.nan)
-        self.moved = torch.zeros_like(self.largest, dtype=torch.bool)
-        self.groups = _groups(goals) if recipe.diversity else []
+    def __init__(self, job: Job, goals: Sequence[Goal], copies: Sequence[int], attempt: int) -> None:
+        self.job, self.goals, self.attempt, self.done = job, goals, attempt, 0
+        starts = [
+            self._start(goal.seed_text or goal.text, copy) for goal, copy in zip(goals, copies, strict=True)
+        ]
+        device = job.network.device
+        self.spectra = torch.stack([start[0] for start in starts]).to(device).requires_grad_()
+        self.maps = _stacked([start[1] for start in starts], device)
+        self.optimizer = torch.optim.Adam([self.spectra], lr=job.recipe.learning_rate, fused=True)
+        self.largest = torch.zeros(len(goals), device=device)
+        self.history: list[Tensor] = []
+        self.strip: list[Tensor] = []
+        self.groups = _groups(goals) if job.recipe.diversity else []
 
-    def _start(self, row: int) -> tuple[Tensor, Tensor | None]:
-        recipe, views, attempt = self.recipe, TRANSFORMS[self.recipe.transforms], self.attempts[row]
-        number = picture_seed(self.seed, self.goals[row].text, self.copies[row], attempt)
-        generator = torch.Generator().manual_seed(number)
-        spectrum = first_spectrum(self.canvas.size, recipe.contrast * 10**attempt, generator)
-        maps = affine_maps(views, self.canvas.size, recipe.steps, generator) if views else None
-        return spectrum, maps
+    def _start(self, text: str, copy: int) -> tuple[Tensor, Tensor | None]:
+        recipe, views, size = self.job.recipe, TRANSFORMS[self.job.recipe.transforms], self.job.canvas.size
+        generator = torch.Generator().manual_seed(picture_seed(self.job.seed, text, copy, self.attempt))
+        contrast = recipe.contrast * CONTRASTS[self.attempt % len(CONTRASTS)]
+        spectrum = first_spectrum(size, contrast, generator)
+        return spectrum, affine_maps(views, size, recipe.steps, generator) if views else None
 
+    @torch.enable_grad()
     def advance(self) -> Tensor:
         """Take one step; the pictures `(B, 3, S, S)` as they were before it."""
-        self.network.wake(self.done % TRIAL < AWAKE and self.done < ATTEMPTS * TRIAL)
+        network, canvas = self.job.network, self.job.canvas
+        network.wake(self.done < AWAKE)
         self._set_rate()
-        pictures = self.canvas.picture(self.spectra)
+        pictures = canvas.picture(self.spectra)
         seen = look(pictures, None if self.maps is None else self.maps[self.done])
-        activations = self.network.run(seen)
+        activations = network.run(seen)
         values = evaluate(self.goals, activations, seen)
         loss = self._penalties(pictures, activations) - self._scaled(values)
-        self.optimizer.zero_grad()
         (gradient,) = torch.autograd.grad(loss.sum(), [self.spectra])
         self.spectra.grad = _finite_rows(gradient)
         self.optimizer.step()
+        if self.done in self.job.kept:
+            self.strip.append(pictures.detach().cpu())
+        self.history = [*self.history, values.detach()][-_JUDGED:]
         self.done += 1
-        self._watch(values.detach())
         return pictures.detach()
+
+    @property
+    def score(self) -> Tensor:
+        """Mean of the latest values `(B,)`; minus infinity for a picture whose value is no number or does not move."""
+        values = torch.stack(self.history)
+        good = values.isfinite().all(0) & (values != values[0]).any(0)
+        return torch.where(good, values.mean(0), -math.inf)
+
+    @torch.no_grad()
+    def take(self, other: Batch, rows: Tensor) -> None:
+        """Go on with another start where `rows` bool `(B,)` says so; both have taken the same number of steps."""
+        self.spectra[rows] = other.spectra[rows]
+        for name in ("exp_avg", "exp_avg_sq"):
+            self.optimizer.state[self.spectra][name][rows] = other.optimizer.state[other.spectra][name][rows]
+        self.largest[rows] = other.largest[rows]
+        if self.maps is not None and other.maps is not None:
+            self.maps[:, rows] = other.maps[:, rows]
+        pairs = ((self.strip, other.strip, rows.cpu()), (self.history, other.history, rows))
+        for own, others, chosen in pairs:
+            for mine, theirs in zip(own, others, strict=True):
+                mine[chosen] = theirs[chosen]
 
     def _set_rate(self) -> None:
         """Constant, then down to nothing along a cosine, so that the last views leave no mark of their own."""
-        left = (self.recipe.steps - self.done) / (_SETTLING * self.recipe.steps)
+        left = (self.job.recipe.steps - self.done) / (_SETTLING * self.job.recipe.steps)
         share = 1.0 if left >= 1 else 0.5 - 0.5 * math.cos(math.pi * left)
-        self.optimizer.param_groups[0]["lr"] = self.recipe.learning_rate * share
+        self.optimizer.param_groups[0]["lr"] = self.job.recipe.learning_rate * share
 
     def _scaled(self, values: Tensor) -> Tensor:
         """Values over their largest so far: penalties weigh the same in every layer, and Adam sees no tiny numbers."""
@@ -131,56 +171,40 @@ class Batch:
 
     def _penalties(self, pictures: Tensor, activations: dict[str, Tensor]) -> Tensor:
         penalty = torch.zeros(len(pictures), device=pictures.device)
-        if self.recipe.total_variation:
-            penalty = penalty + self.recipe.total_variation * total_variation(pictures)
-        if self.recipe.high_frequency:
-            penalty = penalty + self.recipe.high_frequency * high_frequency(pictures)
+        if self.job.recipe.total_variation:
+            penalty = penalty + self.job.recipe.total_variation * total_variation(pictures)
+        if self.job.recipe.high_frequency:
+            penalty = penalty + self.job.recipe.high_frequency * high_frequency(pictures)
         for rows in self.groups:
-            layer = self.diversity_layer or self.goals[rows[0]].layers[0]
+            layer = self.job.diversity_layer or self.goals[rows[0]].layers[0]
             alike = likeness(activations[layer][rows])
             penalty = penalty.index_add(
-                0, torch.tensor(rows, device=penalty.device), alike * self.recipe.diversity
+                0, torch.tensor(rows, device=penalty.device), alike * self.job.recipe.diversity
             )
         return penalty
 
-    def _watch(self, values: Tensor) -> None:
-        if self.done > ATTEMPTS * TRIAL:
-            return
-        self.first = torch.where(self.first.isnan(), values, self.first)
-        self.moved |= values.isfinite() & (values != self.first)
-        if self.done % TRIAL == 0 and self.done < min(ATTEMPTS * TRIAL, self.recipe.steps):
-            for row in torch.nonzero(~self.moved)[:, 0].tolist():
-                self._restart(row)
-
     @torch.no_grad()
-    def _restart(self, row: int) -> None:
-        self.attempts[row] += 1
-        spectrum, maps = self._start(row)
-        self.spectra[row] = spectrum.to(self.spectra.device)
-        if self.maps is not None and maps is not None:
-            self.maps[:, row] = maps.to(self.maps.device)
-        for name in ("exp_avg", "exp_avg_sq"):
-            self.optimizer.state[self.spectra][name][row] = 0
-        self.first[row] = math.nan
+    def finish(self) -> Finished:
+        """The pictures, their values without any view or penalty, and notes."""
+        self.job.network.wake(False)
+        pictures = self.job.canvas.picture(self.spectra.detach())
+        values = evaluate(self.goals, self.job.network.run(pictures), pictures).cpu()
+        moved = (self.score > -math.inf).tolist()
+        notes = [
+            self._note(goal.text, *row) for goal, *row in zip(self.goals, values.tolist(), moved, strict=True)
+        ]
+        images = pictures.cpu()
+        strip = self.strip + [images] * (self.done in self.job.kept)
+        frames = torch.stack(strip, 1) if strip else images.new_zeros(len(images), 0, *images.shape[1:])
+        return Finished(images, values, frames, tuple(notes))
 
-    @torch.no_grad()
-    def finish(self) -> tuple[Tensor, Tensor, tuple[str, ...]]:
-        """Pictures `(B, 3, S, S)`, their values `(B,)` without any view or penalty, and notes, on the CPU."""
-        self.network.wake(False)
-        pictures = self.canvas.picture(self.spectra.detach())
-        values = evaluate(self.goals, self.network.run(pictures), pictures).cpu()
-        notes = tuple(self._note(row, float(values[row])) for row in range(len(self.goals)))
-        return pictures.cpu(), values, notes
-
-    def _note(self, row: int, value: float) -> str:
-        text, tries = self.goals[row].text, self.attempts[row] + 1
+    def _note(self, text: str, value: float, moved: bool) -> str:
+        seeds = f"{self.job.recipe.starts} seed{'s' * (self.job.recipe.starts > 1)}"
         if not math.isfinite(value):
-            return f"{text} gives {value} for the picture of every seed tried ({tries}); it was given up."
-        if not bool(self.moved[row]):
-            return f"{text} gave {value:g} whatever the picture, from {tries} seeds; it is dead and was given up."
-        if value == 0:
-            return f"{text} is 0 for the finished picture, though not for every view of it."
-        return f"{text} was silent at first and started again from seed {tries}." if tries > 1 else ""
+            return f"{text} gives {value} for pictures from {seeds}, so there is nothing to follow; it was given up."
+        if value == 0 and not moved:
+            return f"{text} stayed at 0 from {seeds}; it is dead or very rarely active, and was given up."
+        return f"{text} is 0 for the finished picture, though not for every view of it." if value == 0 else ""
 
 
 def _stacked(maps: Sequence[Tensor | None], device: torch.device) -> Tensor | None:
@@ -209,15 +233,27 @@ def strip_steps(steps: int, count: int) -> tuple[int, ...]:
     return (0, *sorted(later))
 
 
-def optimise(batch: Batch, kept: Sequence[int], watch: Callable[[int, Tensor], None]) -> Finished:
-    """Run a batch to its end; `watch(done, pictures)` is called after every step and may raise to stop it."""
-    strip: list[Tensor] = []
-    while batch.done < batch.recipe.steps:
-        pictures = batch.advance()
-        if batch.done - 1 in kept:
-            strip.append(pictures.cpu())
-        watch(batch.done, pictures)
-    images, values, notes = batch.finish()
-    strip += [images] * (batch.recipe.steps in kept)
-    shape = (len(images), 0, *images.shape[1:])
-    return Finished(images, values, torch.stack(strip, 1) if strip else images.new_zeros(shape), notes)
+def optimise(
+    job: Job, goals: Sequence[Goal], copies: Sequence[int], watch: Callable[[int, Tensor], None]
+) -> Finished:
+    """Make the pictures of some goals, each from the best of its starts.
+
+    `watch(done, pictures)` is called after every step, with `done` up to `job.recipe.work`, and may raise to stop it.
+    A later start is taken only where its value after the trial is half as high again as that of an earlier one.
+    """
+    done = 0
+
+    def advance(batch: Batch, until: int) -> Batch:
+        nonlocal done
+        while batch.done < until:
+            pictures = batch.advance()
+            done += 1
+            watch(done, pictures)
+        return batch
+
+    best = advance(Batch(job, goals, copies, 0), job.recipe.trial)
+    for attempt in range(1, job.recipe.starts if job.recipe.trial else 1):
+        other = advance(Batch(job, goals, copies, attempt), job.recipe.trial)
+        least = best.score
+        best.take(other, other.score > torch.where(least.isfinite(), least + _MARGIN * least.abs(), least))
+    return advance(best, job.recipe.steps).finish()

@@ -53,13 +53,15 @@ def read(maps: Tensor, weights: Tensor, cell: tuple[int, int] | None) -> Tensor:
 class Goal:
     """An objective, the layers it needs and the text that names it.
 
-    `scale` divides the value before penalties are taken off; None takes the largest value so far.
+    `scale` divides the value before penalties are taken off; None takes the largest value so far. Goals of one
+    `seed_text` (the text itself unless given) start from the same noise.
     """
 
     text: str
     layers: tuple[str, ...]
     objective: Objective
     scale: float | None = None
+    seed_text: str = ""
 
 
 def evaluate(goals: Sequence[Goal], activations: Mapping[str, Tensor], images: Tensor) -> Tensor:
