@@ -127,7 +127,7 @@ class _Panels:
         return _two_lines(panel.words, int(self.block * 23))
 
     def _panel(self, panel: Panel, x: float, y: float) -> None:
-        letters = int(self.block * 19)
+        letters = int(self.block * (19 if self.block > 2 else 22))
         self.sheet.text(x, y, short(panel.title, letters), fontsize=6.5 if self.block > 2 else 5.5)
         self.sheet.text(x, y + 0.13, self._words(panel), fontsize=5, color="#333333")
         y += self.head

@@ -70,3 +70,11 @@ def _visualizations(content: bytes, image: Path | None) -> dict[str, bytes]:
     from xai.visualization_export import reproduce_files
 
     return reproduce_files(content, image)
+
+
+@register("xai-inversion-1")
+def _inversions(content: bytes, image: Path | None) -> dict[str, bytes]:
+    """Inversions of layers, of the command `visualize --invert`."""
+    from xai.inversion_export import reproduce_files
+
+    return reproduce_files(content, image)

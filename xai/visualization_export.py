@@ -211,7 +211,7 @@ def reproduce(
 
 
 def _again(run: _Run, picture: Picture | None, load: Load, progress: Progress | None) -> tuple[Kept, ...]:
-    model = same_model(load(run.model["name"], _device(run.device)), run.model)
+    model = same_model(load(run.model["name"], manifest_device(run.device)), run.model)
     size = run.settings.size or model.input_size
     image = None if picture is None else square(picture, size)
     texts = [text.partition("@")[0] if text.startswith("caricature:") else text for text in run.batch]
@@ -225,7 +225,7 @@ def _again(run: _Run, picture: Picture | None, load: Load, progress: Progress | 
     return tuple(kept_of(made, row, facts) for row in range(len(run.batch)))
 
 
-def _device(name: str) -> str:
+def manifest_device(name: str) -> str:
     """The device that a manifest names, or the CPU."""
     kind = name.split(":")[0]
     return name if kind == "cuda" and torch.cuda.is_available() else "cpu"

@@ -39,6 +39,8 @@ from xai.visualization_network import PrivateNetwork
 from xai.visualization_transforms import GREY
 
 FORMAT = "xai-kept-visualization-1"
+ALGORITHM = 1
+"""To be raised when the same settings no longer give the same pictures, so that those kept before are not taken."""
 FOLDER = "visualizations"
 LIMIT = 2 * 2**30
 """Bytes that are kept, where `$XAI_VISUALIZATION_MB` does not say another number (of 2**20 bytes)."""
@@ -95,7 +97,7 @@ def _key(facts: Mapping[str, Any], settings: Settings, text: str, copy: int, cop
         "batch": None,
     }  # how many are made at once changes nothing but the last bits
     among = copies if settings.diversity else 0
-    return json.dumps([FORMAT, {**facts, "name": ""}, chosen, text, copy, among], sort_keys=True)
+    return json.dumps([FORMAT, ALGORITHM, {**facts, "name": ""}, chosen, text, copy, among], sort_keys=True)
 
 
 @dataclass(frozen=True)

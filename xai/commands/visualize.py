@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xai.commands.common import check_device, show_progress, wrote
-from xai.commands.explain import read_pictures
+from xai.commands.explain import check_degradation, read_pictures
 
 if TYPE_CHECKING:
     from data.datasets import ImageSource
@@ -35,10 +36,11 @@ _NUMBERS: dict[str, tuple[type, str]] = {
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     from xai.feature_visualization import Settings
+    from xai.inversion import INVERSION
 
     names = (*_NUMBERS, "transforms", "colours")
     given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
-    return Settings(**given)
+    return replace(INVERSION if arguments.invert else Settings(), **given)
 
 
 def _layers(arguments: argparse.Namespace, models: Sequence[Model]) -> list[str]:
@@ -64,15 +66,23 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--model takes one or two names; {len(arguments.model)} were given.")
     if arguments.copies < 1:
         raise ValueError(f"--copies is {arguments.copies}; allowed are whole numbers from 1.")
-    if arguments.sheet or _objectives(arguments, "LAYER"):
-        return
-    raise ValueError(
-        "nothing to visualise was given; give --channel, --unit, --class, --objective, --caricature or --sheet."
-    )
+    wanted = _objectives(arguments, "LAYER")
+    if not (arguments.sheet or arguments.invert or wanted):
+        raise ValueError(
+            "nothing to visualise was given; give --channel, --unit, --class, --objective, --caricature, --invert "
+            "or --sheet."
+        )
+    if arguments.invert and (arguments.sheet or wanted or arguments.size):
+        raise ValueError("--invert was given with other objectives or --size; it goes with --layer alone.")
+    if arguments.degradation != "none" and not arguments.invert:
+        raise ValueError(
+            f"--degradation {arguments.degradation} was given without --invert, which it is for."
+        )
+    check_degradation(arguments)
 
 
 def _read_picture(name: str) -> Picture:
-    """The picture that is caricatured."""
+    """The picture that is caricatured or inverted."""
     pictures, problems = read_pictures([name])
     if problems:
         raise ValueError(problems[0])
@@ -104,6 +114,34 @@ def _write_figure(arguments: argparse.Namespace, models: Sequence[Model], settin
 
 def _teller(show: Callable[[int, int, str], None], what: str) -> Callable[[int, int, Any], None]:
     return lambda done, total, _pictures: show(done, total, what)
+
+
+def _write_inversion(
+    arguments: argparse.Namespace, models: Sequence[Model], settings: Settings
+) -> list[Path]:
+    """Invert layers for a picture, clean and degraded, and write figure, arrays and manifest."""
+    from xai import inversion_export
+    from xai.comparison import Request
+    from xai.export import write_bundle
+    from xai.figure_visualization import PanelStyle
+
+    style = PanelStyle(width=arguments.width, smooth=arguments.smooth)
+    if len(models) == 1 and arguments.layer:
+        layers = {models[0].name: tuple(dict.fromkeys(arguments.layer))}
+    else:
+        chosen = _layers(arguments, models)
+        layers = {model.name: (layer,) for model, layer in zip(models, chosen, strict=True)}
+    request = Request(
+        tuple(model.name for model in models),
+        layers=layers,
+        degradation=arguments.degradation,
+        severity=arguments.severity,
+        scale=arguments.scale,
+        seed=settings.seed,
+    )
+    picture = _read_picture(arguments.invert)
+    done = inversion_export.make(request, picture, models, settings, progress=show_progress())
+    return write_bundle(inversion_export.bundle(done, style, every_width=False), arguments.out)
 
 
 def _images(arguments: argparse.Namespace, model: Model) -> tuple[ImageSource | None, str]:
@@ -152,7 +190,8 @@ def run_visualize(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     models = [zoo.load(name, arguments.device) for name in arguments.model]
     if not arguments.sheet:
-        wrote(_write_figure(arguments, models, settings))
+        write = _write_inversion if arguments.invert else _write_figure
+        wrote(write(arguments, models, settings))
         return 0
     layers = _layers(arguments, models)
     made = [_write_sheet(arguments, *both, settings) for both in zip(models, layers, strict=True)]
@@ -165,7 +204,9 @@ def run_visualize(arguments: argparse.Namespace) -> int:
 
 def _add_objectives(parser: argparse.ArgumentParser) -> None:
     several: dict[str, Any] = {"nargs": "+", "default": []}
-    parser.add_argument("--layer", nargs="+", metavar="LAYER", help="one, or one for each network")
+    parser.add_argument(
+        "--layer", nargs="+", metavar="LAYER", help="one, or one for each network; any number for --invert"
+    )
     parser.add_argument("--channel", type=int, metavar="K", help="channels of the layer", **several)
     parser.add_argument(
         "--unit", metavar="K[:ROW,COL]", help="cells of channels, the central one if none is named", **several
@@ -182,6 +223,15 @@ def _add_objectives(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_inversion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--invert", metavar="IMAGE", help="what the layers keep of this image, clean and degraded"
+    )
+    parser.add_argument("--degradation", default="none")
+    parser.add_argument("--severity", type=float, default=0.0)
+    parser.add_argument("--scale", default="", help="paper-relative, paper-literal, cifar-c or imagenet-c")
+
+
 def _add_sheet(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sheet", action="store_true", help="all channels of the layer as a PDF of several pages"
@@ -196,6 +246,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("visualize", help="pictures made to excite a channel, a unit or a class")
     parser.add_argument("--model", nargs="+", required=True, metavar="NAME", help="one or two names")
     _add_objectives(parser)
+    _add_inversion(parser)
     _add_sheet(parser)
     for name, (kind, words) in _NUMBERS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=words)
