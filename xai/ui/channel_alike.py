@@ -122,8 +122,9 @@ def _sentence(chosen: Chosen, layer: str, picked: Images, chances: tuple[Chance,
         f"Correlation of the mean responses of {chosen.words} and the channels of {layer} of B over {picked.words}; "
         f"95 % of the best correlations stay below {chances[0].level:.2f} when the images of B are shuffled "
         f"({SHUFFLES} times), and below {chances[1].level:.2f} when they are shuffled within their classes: so much do "
-        "channels share that know the class and no more. Matched one to one: all channels of both layers are paired so that the sum of "
-        "their correlations is the largest (Hungarian method). Intervals do not know that the pair was picked."
+        "channels share that know the class and no more. Matched one to one: all channels of both layers are paired "
+        "so that the sum of their correlations is the largest (Hungarian method). Intervals do not know that the pair "
+        "was picked."
     )
 
 

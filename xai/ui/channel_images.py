@@ -20,7 +20,7 @@ COUNT = 12
 PER_CLASS = {"": "any number", "1": "one", "2": "two"}
 SEVERITY_IMAGES = 200
 """Images that are degraded: each degradation and level asks for another pass over them."""
-USUAL = ("gaussian_noise", "gaussian_blur", "jpeg")
+USUAL = ("gaussian_noise", "gaussian_blur", "jpeg_compression")
 EXPLAIN = "xai/ui/pages/explain.py"
 
 

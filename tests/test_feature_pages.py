@@ -1,0 +1,193 @@
+"""The Features and Channel pages, run by Streamlit and used in a browser."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from data import cue10
+from models import zoo
+from tests.app_server import CHROMIUM_FLAGS, chromium, running_app
+from tests.page_helpers import healthy, pictures, visit, words
+from xai import visualization_store
+from xai.feature_visualization import Settings
+from xai.ui import channel_jobs, dataset_images, explaining
+
+SHIPPED = [name for name, card in zoo.cards().items() if card.dataset == "cue10" and zoo.is_shipped(name)]
+pytestmark = pytest.mark.skipif(len(SHIPPED) < 2, reason="no two networks of cue10 ship with this checkout")
+A, B = "alexnet-cue10-s0", "resnet18_cifar-w16-cue10-s0"
+SECONDS = 120
+
+
+@pytest.fixture(autouse=True)
+def _few_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A cache of its own, and no more scenes than a page needs."""
+    monkeypatch.setenv("XAI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(cue10.SPLITS, "test", 100)
+    stores = (channel_jobs.place, dataset_images.memo, explaining.results)
+    for store in stores:
+        store.clear()
+    yield
+    if job := channel_jobs.place().job:
+        job.cancel()
+        job.wait(SECONDS)
+    for store in stores:
+        store.clear()
+
+
+def features(**link: str) -> AppTest:
+    return visit("features", **link)
+
+
+def channel(**link: str) -> AppTest:
+    return visit("channel", **{"channel_images": "100", **link})
+
+
+# Features
+
+
+def test_the_first_visit_shows_channels_of_both_networks_on_one_grid() -> None:
+    app = features()
+    assert healthy(app), words(app)
+    said = words(app)
+    assert "features.11, after ReLU: 8 × 8 × 256" in said
+    assert "layer4, after ReLU: 8 × 8 × 128" in said
+    assert pictures(app)[0].startswith(f"Channels of features.11 of {A}, layer4 of {B} for cue10 test 3")
+    assert any("How much each layer changes" in alt for alt in pictures(app))
+    assert any("Filters of features.0" in alt for alt in pictures(app))
+
+
+def test_a_link_chooses_layer_order_and_page() -> None:
+    app = features(feature_layer="features.4", order="change", first="2", shown="24", b="")
+    assert healthy(app)
+    assert "features.4, after ReLU: 16 × 16 × 192" in words(app)
+    assert app.selectbox(key="order").value == "change"
+    assert app.number_input(key="first").value == 2
+    assert dict(app.query_params)["feature_layer"] == "features.4"
+
+
+@pytest.mark.parametrize("layer", ["classifier.2", "classifier.6"])
+def test_vectors_are_grids_of_one_cell(layer: str) -> None:
+    app = features(feature_layer=layer, b="", degradation="none")
+    assert healthy(app)
+    assert "gives one value per channel, shown as a 1x1 grid" in words(app)
+    assert "Choose a degradation" in words(app)
+
+
+def test_what_a_link_asks_and_is_not_there_is_said() -> None:
+    app = features(feature_layer="features.99", order="loudness", nonsense="1")
+    assert healthy(app)
+    assert "not offered here (Layer of A, Order of channels, 1 unknown entry)" in words(app)
+
+
+# Channel
+
+
+def test_a_channel_shows_its_images_and_classes() -> None:
+    app = channel(feature_layer="features.4", channel="7")
+    assert healthy(app), words(app)
+    said = words(app)
+    assert "channel 7 of features.4" in said
+    assert "sees 25 × 25 of the 64 × 64 px" in said  # 5; 2 steps of 2 px by pooling: 9; 4 steps of 4 px: 25
+    assert "100 images of cue10 test" in said
+    assert [alt for alt in pictures(app) if alt.startswith("Classes that channel 7")]
+
+
+def test_a_unit_and_a_class() -> None:
+    unit = channel(what="unit", feature_layer="features.4", cell_row="0", cell_column="15")
+    assert healthy(unit)
+    assert "at row 0, column 15" in words(unit)
+    named = channel(what="class", **{"class": cue10.CLASSES[3]})
+    assert healthy(named)
+    assert f"class {cue10.CLASSES[3]}" in words(named)
+    assert "A class speaks for itself" in words(named)
+
+
+@pytest.mark.parametrize(
+    ("part", "start"),
+    [("severity", "Response of channel 0"), ("counterpart", "Correlations of matched channels")],
+)
+def test_parts_that_are_computed_at_once(part: str, start: str) -> None:
+    app = channel(part=part)
+    assert healthy(app), words(app)
+    assert [alt for alt in pictures(app) if alt.startswith(start)]
+
+
+def test_a_counterpart_of_a_network_with_itself_is_the_channel() -> None:
+    app = channel(part="counterpart", a=B, b="", feature_layer="layer3")
+    assert "Choose network B on the left" in words(app)
+
+
+def test_a_kept_picture_is_shown_at_once() -> None:
+    model = zoo.load(A)
+    visualization_store.stored(model, ["channel:features.4:7"], Settings(steps=64))
+    app = channel(feature_layer="features.4", channel="7", steps="64")
+    assert healthy(app)
+    assert "Visualisation of channel 7 of features.4" in pictures(app)[0]
+    assert not [button for button in app.button if "Make the picture" in button.label]
+
+
+def test_a_picture_is_made_by_a_job_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = channel(feature_layer="features.1", channel="2", steps="64")
+    button(app, "Make the picture").click().run()
+    job = channel_jobs.place().job
+    assert job is not None
+    job.wait(SECONDS)
+    assert job.error is None
+    assert pictures(app.run())[0].startswith("Visualisation of channel 2 of features.1")
+
+
+def test_a_job_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("the disk is full.")
+
+    app = channel(part="layers")
+    monkeypatch.setattr("xai.cka.cka_matrices", fail)
+    button(app, "Compare the layers").click().run()
+    job = channel_jobs.place().job
+    assert job is not None
+    job.wait(SECONDS)
+    assert "the disk is full." in words(app.run())
+
+
+def button(app: AppTest, label: str) -> Any:
+    (found,) = [each for each in app.button if label in each.label]
+    return found
+
+
+@pytest.mark.browser
+def test_pick_a_layer_open_a_channel_make_its_picture_and_take_it_home(tmp_path: Path) -> None:
+    if chromium() is None:
+        pytest.skip("no chromium on this machine")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with running_app(tmp_path / "log.txt") as server, sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_FLAGS))
+        page = browser.new_page(viewport={"width": 1400, "height": 1200}, accept_downloads=True)
+        page.set_default_timeout(90_000)
+        page.goto(f"{server.url}/features?steps=64&channel_images=100")
+        page.locator("ul[aria-label^='Channels of features.11'] a").first.wait_for()
+        page.get_by_text("Pick a layer on a drawing").click()
+        page.locator("button[data-key='layer features.4']").first.click()
+        opened = page.locator("ul[aria-label^='Channels of features.4'] a").first
+        opened.wait_for()
+        number = int(opened.inner_text().split()[1])
+        opened.click()
+        page.wait_for_url("**/channel**")
+        page.get_by_text(f"channel {number} of features.4", exact=True).wait_for()
+        page.get_by_text("Make the picture").click()
+        page.locator(f"img[alt^='Visualisation of channel {number} of features.4']").wait_for()
+        with page.expect_download() as manifest:
+            page.get_by_role("button", name="Manifest (.json)").first.click()
+        said = json.loads(Path(manifest.value.path()).read_text())
+        assert said["pictures"][0]["objective"] == f"channel:features.4:{number}"
+        with page.expect_download() as figure:
+            page.get_by_role("button", name="PDF").first.click()
+        assert io.BytesIO(Path(figure.value.path()).read_bytes()).read(5) == b"%PDF-"
+        assert page.get_by_test_id("stException").count() == 0
+        browser.close()
