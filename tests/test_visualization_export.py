@@ -254,10 +254,12 @@ def _within(figure: Any) -> None:
     boxes = [text.get_window_extent() for text in figure.texts if text.get_text()]
     boxes += [axes.get_tightbbox() for axes in figure.axes]
     assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height for box in boxes)
+    titles = [axes.title.get_window_extent() for axes in figure.axes if axes.get_title()]
+    assert not any(one.overlaps(other) for place, one in enumerate(titles) for other in titles[:place])
     drawn = [axes.get_window_extent() for axes in figure.axes]
     for text in figure.texts:
         box = text.get_window_extent()
-        assert not any(box.overlaps(axes.shrunk(0.98, 0.98)) for axes in drawn), text.get_text()
+        assert not any(box.overlaps(other.shrunk(0.98, 0.98)) for other in drawn + titles), text.get_text()
 
 
 @pytest.mark.parametrize(

@@ -180,8 +180,10 @@ def inversion_figure(
 ) -> Figure:
     """Rows of clean picture, its inversion, degraded picture, its inversion."""
     width, columns = WIDTHS[style.width], max(len(row.pictures) for row in rows)
-    side = min(1.55, (width - 0.1) / columns - 0.06)
-    height = side + 0.42
+    side = min(1.66, (width - 0.1) / columns - 0.06)
+    narrow = side < 1.2
+    head = 0.38 if narrow else 0.29
+    height = side + head + 0.13
     size = rows[0].pictures[0][1].shape[-1]
     below = wrapped(f"{pixel_words(size, smooth=style.smooth)} {notes}".strip(), int(21.5 * width))
     with drawing():
@@ -190,8 +192,9 @@ def inversion_figure(
             y = 0.05 + number * height
             sheet.text(0.05, y, short(row.words, int(19 * width)), fontsize=6)
             for place, (words, image) in enumerate(row.pictures):
-                axes = sheet.axes(0.05 + place * (side + 0.06), y + 0.29, side, side)
-                _picture(axes, image, smooth=style.smooth).set_title(words, fontsize=5.2)
+                axes = sheet.axes(0.05 + place * (side + 0.06), y + head, side, side)
+                title = words.replace(", ", ",\n") if narrow else words
+                _picture(axes, image, smooth=style.smooth).set_title(title, fontsize=5.2)
         sheet.text(0.05, 0.05 + height * len(rows), below, fontsize=5.5, color="#333333")
         return sheet.figure
 

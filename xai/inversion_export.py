@@ -214,15 +214,20 @@ def reproduce(content: bytes, image: Path | None, load: Load = zoo.load) -> tupl
     """
     found, request, settings, style = _read(content)
     picture = picture_again(found["image"], image)
-    rows = {row["model"]["name"]: row for row in found["rows"]}
-    models = [
-        same_model(load(name, manifest_device(str(rows[name]["device"]))), rows[name]["model"])
-        for name in request.models
-    ]
+    models = [_model(name, found["rows"], load) for name in request.models]
     try:
         return make(request, picture, models, settings), style
     except ExplanationError as error:
         raise ManifestError(f"The manifest's pictures can't be made again: {error}") from error
+
+
+def _model(name: str, rows: Sequence[Mapping[str, Any]], load: Load) -> Model:
+    """The network of that name, when it is the one of all rows that name it."""
+    own = [row for row in rows if row["model"]["name"] == name]
+    model = load(name, manifest_device(str(own[0]["device"])))
+    for row in own:
+        same_model(model, row["model"])
+    return model
 
 
 def reproduce_files(content: bytes, image: Path | None) -> dict[str, bytes]:
