@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -16,7 +15,7 @@ from xai import export, visualization_export, visualization_store
 from xai.evaluation import Cancelled
 from xai.feature_visualization import Settings
 from xai.figure_visualization import PanelStyle
-from xai.ui import channel_jobs, network_data, widgets
+from xai.ui import channel_jobs, network_data, take_home, widgets
 from xai.ui.channel_choice import Chosen
 from xai.ui.job import Report
 from xai.ui.job_panel import watch
@@ -136,10 +135,9 @@ def _show(chosen: Chosen, found: Sequence[Kept], settings: Settings) -> None:
         f"Visualisation of {chosen.words} of {chosen.model.name}, and the steps in which it grew.",
         "content",
     )
-    with st.container(horizontal=True):
-        options: dict[str, Any] = {"on_click": "ignore", "icon": ":material/download:"}
-        raw = lambda: export.npz(visualization_export.raw_arrays(found))  # noqa: E731
-        st.download_button("Raw pictures (.npz)", raw, f"{stem}.npz", **options)
-        facts = lambda: visualization_export.as_json(visualization_export.manifest(found, style))  # noqa: E731
-        st.download_button("Manifest (.json)", facts, f"{stem}-manifest.json", "application/json", **options)
+    take_home.raw_and_manifest(
+        stem,
+        lambda: export.npz(visualization_export.raw_arrays(found)),
+        lambda: visualization_export.as_json(visualization_export.manifest(found, style)),
+    )
     st.caption("`python -m xai reproduce MANIFEST` makes the same pictures again.")

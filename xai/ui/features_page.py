@@ -7,14 +7,24 @@ import streamlit as st
 from xai import feature_maps
 from xai.comparison import Picture
 from xai.feature_maps import ORDERS, FeatureComparison, FeatureRequest
-from xai.ui import controls, explaining, feature_show, layer_choice, pictures, showing, state, widgets
+from xai.ui import (
+    controls,
+    explaining,
+    feature_show,
+    feature_survival,
+    layer_choice,
+    pictures,
+    showing,
+    state,
+    widgets,
+)
 from xai.ui.controls import Degrading, Networks
 from xai.ui.layer_choice import MATCH
 
 SHOWN = (8, 16, 24, 32, 64)
 """How many channels a page may show."""
 LAYER_KEYS = ("feature_layer", "feature_layer_b")
-LINK_KEYS = (*controls.LINK_KEYS, *LAYER_KEYS, "order", "shown", "first", "drift")
+LINK_KEYS = (*controls.LINK_KEYS, *LAYER_KEYS, "order", "shown", "first", *feature_survival.KEYS)
 
 
 def draw() -> None:
@@ -47,6 +57,7 @@ def _draw() -> None:
     feature_show.gallery(done, style)
     feature_show.take_home(done, style)
     feature_show.drift(done, models, style)
+    feature_survival.draw(done, models)
     feature_show.filters(models, style)
     showing.ignored()
     state.write_link(LINK_KEYS)
