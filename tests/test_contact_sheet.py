@@ -243,7 +243,7 @@ def test_the_command_writes_a_sheet_without_the_dataset(
     ("command", "words"),
     [
         (f"--model {NAME} --layer layer1 --channel 99", "0 to 15"),
-        (f"--model {NAME} --layer layer9 --channel 0", "layer9"),
+        (f"--model {NAME} --layer layer9 --channel 0", "allowed are its modules, such as layer1, layer2"),
         (f"--model {NAME} --layer a b --channel 0", "2 were given"),
         (f"--model {NAME} --class zebra", "'zebra'"),
         (f"--model {NAME} --objective colour:red", "'colour:red'"),

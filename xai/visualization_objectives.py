@@ -113,7 +113,9 @@ def _measure(model: Model, layer: str, size: int) -> Shape:
             network = PrivateNetwork(model, [layer])
         maps = network.run(torch.full((1, 3, size, size), 0.5, device=model.device))[layer]
     except TapError as error:
-        raise ExplanationError(f"{error} in {model.name}.") from error
+        raise ExplanationError(
+            f"{error} in {model.name}; allowed are its modules, such as {', '.join(model.stages)}."
+        ) from error
     except (RuntimeError, ValueError) as error:
         if isinstance(error, ExplanationError):
             raise
