@@ -84,6 +84,28 @@ def test_what_a_link_asks_and_is_not_there_is_said() -> None:
     assert "not offered here (Layer of A, Order of channels, 1 unknown entry)" in words(app)
 
 
+def test_layers_are_measured_over_images_by_a_job() -> None:
+    app = features(drift_of="images", channel_images="100", b="", scale="paper-relative")
+    button(app, "Measure the layers").click().run()
+    finish(app)
+    assert any(alt.startswith("How much each layer changes") for alt in pictures(app))
+    assert "n 100" in words(app)
+
+
+@pytest.mark.parametrize(
+    ("label", "alt"),
+    [
+        ("Invert the layer", "The picture, and what was made"),
+        ("Make a caricature", "The picture, and caricatures"),
+    ],
+)
+def test_what_survives_in_a_layer_is_made_by_a_job(label: str, alt: str) -> None:
+    app = features(feature_layer="features.1", b="", inversion_steps="100")
+    button(app, label).click().run()
+    finish(app)
+    assert [each for each in pictures(app) if each.startswith(alt)], words(app)
+
+
 # Channel
 
 
@@ -125,11 +147,8 @@ def test_a_counterpart_of_a_network_with_itself_is_the_channel() -> None:
 def test_a_picture_is_made_by_a_job_and_kept() -> None:
     app = channel(feature_layer="features.1", channel="2", steps="64")
     button(app, "Make the picture").click().run()
-    job = channel_jobs.place().job
-    assert job is not None
-    job.wait(SECONDS)
-    assert job.error is None
-    assert pictures(app.run())[0].startswith("Visualisation of channel 2 of features.1")
+    finish(app)
+    assert pictures(app)[0].startswith("Visualisation of channel 2 of features.1")
     channel_jobs.place.clear()
     explaining.results.clear()  # as if the server had been started anew
     again = channel(feature_layer="features.1", channel="2", steps="64")
@@ -148,6 +167,15 @@ def test_a_job_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     assert job is not None
     job.wait(SECONDS)
     assert "the disk is full." in words(app.run())
+
+
+def finish(app: AppTest) -> None:
+    """Wait for the job and draw the page again."""
+    job = channel_jobs.place().job
+    assert job is not None
+    job.wait(SECONDS)
+    assert job.error is None
+    app.run()
 
 
 def button(app: AppTest, label: str) -> Any:

@@ -6,21 +6,18 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from data import degradations, thumbnails
+from data import thumbnails
 from models.registry import Model
 from xai import (
     export,
-    feature_drift,
     feature_export,
     feature_maps,
-    figure_drift,
     figure_features,
     figure_tiles,
 )
-from xai.feature_drift import Drifting
 from xai.feature_maps import ORDERS, FeatureComparison, LayerResult
 from xai.figures import Style
-from xai.ui import explaining, image_cards, links, network_data, robustness_show, showing, state, widgets
+from xai.ui import explaining, image_cards, links, network_data, showing, state, widgets
 from xai.ui.image_cards import Card, Line, Sheet
 
 CHANNEL_PAGE = "xai/ui/pages/channel.py"
@@ -128,38 +125,6 @@ def take_home(done: FeatureComparison, style: Style) -> None:
             for label, (content, name) in files.items():
                 st.download_button(label, content, name, on_click="ignore", icon=":material/download:")
         st.caption("`python -m xai reproduce MANIFEST IMAGE` draws the same figure again.")
-
-
-def drift(done: FeatureComparison, models: Sequence[Model], style: Style) -> None:
-    """How much every layer's response changes with severity, which shows where each network loses the picture."""
-    st.subheader("Where the networks lose the picture", anchor=False)
-    if not done.degraded:
-        st.caption("Choose a degradation and a severity above 0.")
-        return
-    request = done.request
-    scale = done.view(done.results[0]).scale
-    levels = len(degradations.severity_levels(request.degradation, scale))
-    drifting = Drifting(
-        request.degradation, tuple(float(level) for level in range(1, levels + 1)), scale, request.seed
-    )
-    rows = [
-        row
-        for model in models
-        for row in feature_drift.picture_drift(
-            model, done.picture, done.views[model.input_size], drifting, explaining.results()
-        )
-    ]
-    network_data.show(
-        ("drift", key_of(done), drifting, style),
-        lambda: figure_drift.drift_figure(rows, style),
-        export.safe_stem(f"{done.picture.name}-drift"),
-        f"How much each layer changes under {request.degradation}, by severity.",
-        "content",
-    )
-    with st.expander("The numbers"):
-        robustness_show.table(
-            feature_drift.as_rows(rows), "layer-drift", "Change of each layer under degradation."
-        )
 
 
 def filters(models: Sequence[Model], style: Style) -> None:

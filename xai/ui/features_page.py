@@ -10,6 +10,7 @@ from xai.feature_maps import ORDERS, FeatureComparison, FeatureRequest
 from xai.ui import (
     controls,
     explaining,
+    feature_drift_view,
     feature_show,
     feature_survival,
     layer_choice,
@@ -24,7 +25,15 @@ from xai.ui.layer_choice import MATCH
 SHOWN = (8, 16, 24, 32, 64)
 """How many channels a page may show."""
 LAYER_KEYS = ("feature_layer", "feature_layer_b")
-LINK_KEYS = (*controls.LINK_KEYS, *LAYER_KEYS, "order", "shown", "first", *feature_survival.KEYS)
+LINK_KEYS = (
+    *controls.LINK_KEYS,
+    *LAYER_KEYS,
+    "order",
+    "shown",
+    "first",
+    *feature_drift_view.KEYS,
+    *feature_survival.KEYS,
+)
 
 
 def draw() -> None:
@@ -56,7 +65,7 @@ def _draw() -> None:
     _say(done)
     feature_show.gallery(done, style)
     feature_show.take_home(done, style)
-    feature_show.drift(done, models, style)
+    feature_drift_view.draw(done, models, style)
     feature_survival.draw(done, models)
     feature_show.filters(models, style)
     showing.ignored()

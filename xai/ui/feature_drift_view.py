@@ -1,0 +1,103 @@
+"""How much every layer's response changes with severity: where each network loses a picture, or images of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from data import degradations
+from models.registry import Model
+from xai import export, feature_drift, figure_drift
+from xai.feature_drift import Drifting, DriftRow
+from xai.feature_maps import FeatureComparison
+from xai.figures import Style
+from xai.ui import channel_data, channel_jobs, explaining, network_data, robustness_show, widgets
+from xai.ui.channel_data import Images
+from xai.ui.job import Report
+
+KEYS = ("drift_of", *channel_data.KEYS)
+OF = {"picture": "this picture", "images": "images of a dataset"}
+MOST_IMAGES = 200
+"""Images that a page measures: each is shown at every severity to every network."""
+
+
+def draw(done: FeatureComparison, models: Sequence[Model], style: Style) -> None:
+    """The curves of all layers, by severity; over images of a dataset they are a job."""
+    st.subheader("Where the networks lose the picture", anchor=False)
+    if not done.degraded:
+        st.caption("Choose a degradation and a severity above 0.")
+        return
+    of = widgets.one_of(
+        "Measured on", "drift_of", list(OF), "picture", OF.__getitem__, st.radio, horizontal=True
+    )
+    drifting = _drifting(done)
+    hashes = tuple((model.name, model.card.sha256) for model in models)
+    if of == "picture":
+        _show(
+            _of_picture(done, models, drifting),
+            ("drift", done.picture.sha256, hashes, drifting),
+            drifting,
+            style,
+        )
+        return
+    picked = channel_data.choose(models[0])
+    if picked is None or len({model.input_size for model in models}) > 1:
+        st.info("Both networks have to take images of one size, so that they see the same.")
+        return
+    images = Images(picked.name, picked.split, min(picked.count, MOST_IMAGES))
+    key = ("drift", images, hashes, drifting)
+    rows = channel_jobs.kept(key)
+    if rows is None:
+        st.caption(f"Every layer is measured on {images.words}, at every severity.")
+        title = f"Change of every layer over {images.words}"
+        channel_jobs.offer(title, "Measure the layers", key, _of_images(models, images, drifting))
+        return
+    _show(rows, key, drifting, style)
+
+
+def _drifting(done: FeatureComparison) -> Drifting:
+    """The degradation that was chosen, at all whole severities of its scale."""
+    request, scale = done.request, done.view(done.results[0]).scale
+    levels = len(degradations.severity_levels(request.degradation, scale))
+    severities = tuple(float(level) for level in range(1, levels + 1))
+    return Drifting(request.degradation, severities, scale, request.seed)
+
+
+def _of_picture(done: FeatureComparison, models: Sequence[Model], drifting: Drifting) -> Sequence[DriftRow]:
+    views, memo = done.views, explaining.results()
+    each = (
+        feature_drift.picture_drift(model, done.picture, views[model.input_size], drifting, memo)
+        for model in models
+    )
+    return [row for rows in each for row in rows]
+
+
+def _of_images(
+    models: Sequence[Model], images: Images, drifting: Drifting
+) -> Callable[[Report, Callable[[], bool]], tuple[DriftRow, ...]]:
+    def make(report: Report, cancelled: Callable[[], bool]) -> tuple[DriftRow, ...]:
+        data = images.open()
+        rows: list[DriftRow] = []
+        for number, model in enumerate(models):
+
+            def progress(done: float, total: float, what: str, before: int = number) -> None:
+                report(before * total + done, len(models) * total, what)
+
+            rows += feature_drift.layer_drift(model, data, drifting, progress=progress, cancelled=cancelled)
+        return tuple(rows)
+
+    return make
+
+
+def _show(rows: Sequence[DriftRow], key: tuple[object, ...], drifting: Drifting, style: Style) -> None:
+    network_data.show(
+        (*key, style),
+        lambda: figure_drift.drift_figure(rows, style),
+        export.safe_stem(f"layers-{drifting.degradation}"),
+        f"How much each layer changes under {drifting.degradation}, by severity.",
+        "content",
+    )
+    with st.expander("The numbers"):
+        table = feature_drift.as_rows(rows)
+        robustness_show.table(table, "layer-drift", "Change of each layer under degradation.")
