@@ -50,6 +50,8 @@ def test_explain_then_reproduce(tmp_path: Path) -> None:
     degraded = ("--degradation", "jpeg", "--severity", "5", "--scale", "cifar-c")
     done = run(
         "explain",
+        "features",
+        "visualize",
         "cue10:test/4",
         "--models",
         *PAIR,
@@ -169,6 +171,8 @@ def test_the_readme_names_every_command() -> None:
         "papers",
         "ablations",
         "explain",
+        "features",
+        "visualize",
         "reproduce",
         "train",
         "svm",
