@@ -50,8 +50,6 @@ def test_explain_then_reproduce(tmp_path: Path) -> None:
     degraded = ("--degradation", "jpeg", "--severity", "5", "--scale", "cifar-c")
     done = run(
         "explain",
-        "features",
-        "visualize",
         "cue10:test/4",
         "--models",
         *PAIR,
