@@ -28,7 +28,15 @@ from models import registry, zoo
 from models.cards import Card
 from models.precision import cpu_has_bf16
 from models.registry import Model
-from xai import attribution, benchmark_degradations, benchmark_features, cam, evaluation, evaluation_grid
+from xai import (
+    attribution,
+    benchmark_degradations,
+    benchmark_features,
+    benchmark_visualization,
+    cam,
+    evaluation,
+    evaluation_grid,
+)
 from xai.training import load_split
 
 Work = Callable[[], object]
@@ -336,9 +344,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(chosen.threads)
     print(f"{chosen.threads} threads, {chosen.clock} clock, torch {torch.__version__}")
     print(f"{'':<78} {'ours ms':>9} {'peer ms':>9} {'ratio':>8} {'target':>9}")
-    for row in rows(chosen.quick):
+    for row in rows(chosen.quick) if chosen.only != benchmark_visualization.NAME else ():
         if chosen.only in row.what:
             print(describe(row, *measure(row, _CLOCKS[chosen.clock])), flush=True)
+    if chosen.only in benchmark_visualization.NAME:
+        for line in benchmark_visualization.table(chosen.quick, _CLOCKS[chosen.clock]):
+            print(line, flush=True)
     return 0
 
 

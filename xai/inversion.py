@@ -7,7 +7,6 @@ with little total variation. The layer's activations of a clean and of a degrade
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -20,7 +19,9 @@ from xai.feature_visualization import Progress, Settings, visualize
 from xai.visualization_network import PrivateNetwork
 from xai.visualization_objectives import Goal, layer_shape
 
-INVERSION = Settings(steps=400, transforms="none", total_variation=0.2, starts=1, frequency_decay=1.0)
+INVERSION = Settings(
+    steps=400, learning_rate=0.02, transforms="none", total_variation=1.0, starts=1, frequency_decay=1.0
+)
 """Settings for inversions: no views, as the place of things is part of what is to be found again."""
 
 
@@ -55,7 +56,7 @@ def invert(
 ) -> Inversion:
     """Reconstruct images `(N, 3, S, S)` in [0, 1] from what `layer` makes of each of them.
 
-    Equal images get equal starts, so two pictures differ only where their activations do. `settings` are `INVERSION`
+    All pictures get the same start, so two of them differ only where their activations do. `settings` are `INVERSION`
     unless given, with the images' size. Raises `ExplanationError` for a layer or images that can't be used, and
     `Cancelled`.
     """
@@ -68,7 +69,7 @@ def invert(
         raise ExplanationError(
             f"{layer} of {model.name} is silent or no number for an image; it can't be inverted."
         )
-    goals = [_goal(layer, one, maps) for one, maps in zip(images, own.split(1), strict=True)]
+    goals = [_goal(layer, number, maps) for number, maps in enumerate(own.split(1))]
     made = visualize(model, goals, settings, progress=progress, cancelled=cancelled)
     return Inversion(
         layer,
@@ -91,11 +92,10 @@ def _square(images: Tensor) -> int:
     return images.shape[-1]
 
 
-def _goal(layer: str, image: Tensor, own: Tensor) -> Goal:
+def _goal(layer: str, number: int, own: Tensor) -> Goal:
     length = own.norm()
 
     def objective(activations: Mapping[str, Tensor], _images: Tensor) -> Tensor:
         return -(activations[layer] - own).flatten(1).norm(dim=1) / length
 
-    digest = hashlib.sha256(image.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:12]
-    return Goal(f"invert:{layer}@{digest}", (layer,), objective, scale=1.0, seed_text=f"invert:{layer}")
+    return Goal(f"invert:{layer}@{number}", (layer,), objective, scale=1.0, seed_text=f"invert:{layer}")

@@ -26,6 +26,7 @@ TRIAL = 24
 CONTRASTS = (1.0, 20.0, 100.0)
 """Contrasts of the first, second and third start, in units of the recipe's; further ones repeat them."""
 _MARGIN = 0.5
+_BLUNT = 0.3
 _JUDGED = 8
 _SMALLEST = 1e-6
 _SETTLING = 0.3
@@ -100,7 +101,10 @@ class Batch:
         device = job.network.device
         self.spectra = torch.stack([start[0] for start in starts]).to(device).requires_grad_()
         self.maps = _stacked([start[1] for start in starts], device)
-        self.optimizer = torch.optim.Adam([self.spectra], lr=job.recipe.learning_rate, fused=True)
+        # gradients have length 1 per number, and this eps keeps numbers that hardly matter from moving like the rest
+        self.optimizer = torch.optim.Adam([self.spectra], lr=job.recipe.learning_rate, eps=_BLUNT, fused=True)
+        self.noise = self.spectra.detach().clone()
+        self.followed = torch.zeros(len(goals), dtype=torch.bool, device=device)
         self.largest = torch.zeros(len(goals), device=device)
         self.history: list[Tensor] = []
         self.strip: list[Tensor] = []
@@ -125,8 +129,10 @@ class Batch:
         values = evaluate(self.goals, activations, seen)
         loss = self._penalties(pictures, activations) - self._scaled(values)
         (gradient,) = torch.autograd.grad(loss.sum(), [self.spectra])
-        self.spectra.grad = _finite_rows(gradient)
+        self.spectra.grad, followed = _unit_rows(gradient)
+        self.followed |= followed
         self.optimizer.step()
+        self._take_noise_back()
         if self.done in self.job.kept:
             self.strip.append(pictures.detach().cpu())
         self.history = [*self.history, values.detach()][-_JUDGED:]
@@ -144,6 +150,8 @@ class Batch:
     def take(self, other: Batch, rows: Tensor) -> None:
         """Go on with another start where `rows` bool `(B,)` says so; both have taken the same number of steps."""
         self.spectra[rows] = other.spectra[rows]
+        self.noise[rows] = other.noise[rows]
+        self.followed[rows] = other.followed[rows]
         for name in ("exp_avg", "exp_avg_sq"):
             self.optimizer.state[self.spectra][name][rows] = other.optimizer.state[other.spectra][name][rows]
         self.largest[rows] = other.largest[rows]
@@ -153,6 +161,12 @@ class Batch:
         for own, others, chosen in pairs:
             for mine, theirs in zip(own, others, strict=True):
                 mine[chosen] = theirs[chosen]
+
+    def _take_noise_back(self) -> None:
+        """From the trial to half of the steps, the noise at the start is taken back; what mattered grows again."""
+        first, last = self.job.recipe.trial, self.job.recipe.steps // 2
+        if first <= self.done < last:
+            self.spectra.data.sub_(self.noise, alpha=1 / (last - first))
 
     def _set_rate(self) -> None:
         """Constant, then down to nothing along a cosine, so that the last views leave no mark of their own."""
@@ -189,19 +203,19 @@ class Batch:
         self.job.network.wake(False)
         pictures = self.job.canvas.picture(self.spectra.detach())
         values = evaluate(self.goals, self.job.network.run(pictures), pictures).cpu()
-        moved = (self.score > -math.inf).tolist()
-        notes = [
-            self._note(goal.text, *row) for goal, *row in zip(self.goals, values.tolist(), moved, strict=True)
-        ]
+        facts = zip(values.tolist(), self.followed.tolist(), (self.score > -math.inf).tolist(), strict=True)
+        notes = [self._note(goal.text, *fact) for goal, fact in zip(self.goals, facts, strict=True)]
         images = pictures.cpu()
         strip = self.strip + [images] * (self.done in self.job.kept)
         frames = torch.stack(strip, 1) if strip else images.new_zeros(len(images), 0, *images.shape[1:])
         return Finished(images, values, frames, tuple(notes))
 
-    def _note(self, text: str, value: float, moved: bool) -> str:
+    def _note(self, text: str, value: float, followed: bool, moved: bool) -> str:
         seeds = f"{self.job.recipe.starts} seed{'s' * (self.job.recipe.starts > 1)}"
         if not math.isfinite(value):
             return f"{text} gives {value} for pictures from {seeds}, so there is nothing to follow; it was given up."
+        if value != 0 and not followed:
+            return f"{text} has no gradient to follow in pictures from {seeds}; it was given up."
         if value == 0 and not moved:
             return f"{text} stayed at 0 from {seeds}; it is dead or very rarely active, and was given up."
         return f"{text} is 0 for the finished picture, though not for every view of it." if value == 0 else ""
@@ -219,10 +233,12 @@ def _groups(goals: Sequence[Goal]) -> list[list[int]]:
     return [same for same in rows.values() if len(same) > 1]
 
 
-def _finite_rows(gradient: Tensor) -> Tensor:
-    """The gradient with zeros for each picture that has a number missing in it."""
-    whole = gradient.flatten(1).isfinite().all(1)
-    return torch.where(whole.view(-1, *[1] * (gradient.ndim - 1)), gradient, 0)
+def _unit_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Each picture's gradient over its root mean square, with zeros where a number is missing; and who has one."""
+    lengths = gradient.flatten(1).square().mean(1).sqrt()
+    good = lengths.isfinite() & (lengths > 0)
+    shape = (-1, *[1] * (gradient.ndim - 1))
+    return torch.where(good.view(shape), gradient / lengths.view(shape), 0), good
 
 
 def strip_steps(steps: int, count: int) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+_SMALLEST = 1e-8  # keeps the slope of a square root finite
 _MAGIC = 4.0  # Lucid's divisor, which keeps the sigmoid from saturating
 
 
@@ -56,9 +57,11 @@ def total_variation(images: Tensor) -> Tensor:
 
 
 def high_frequency(images: Tensor) -> Tensor:
-    """Mean energy of the pictures weighted by the squared share of the highest frequency, `(B,)`, from 0 to 1."""
+    """Size of the fine detail, `(B,)` from 0 to 0.5: root mean square of a picture each of whose frequencies is
+    multiplied by its share of the highest one."""
     size = images.shape[-1]
     weight = (frequencies(size) / 0.5**0.5).square().to(images.device)
     weight[:, 1 : (size + 1) // 2] *= 2  # the half of the spectrum that a real picture's transform leaves out
     power = torch.view_as_real(torch.fft.rfft2(images, norm="ortho")).square().sum(-1)
-    return (power * weight).sum((1, 2, 3)) / (3 * size * size)
+    energy = (power * weight).sum((1, 2, 3)) / (3 * size * size)
+    return (energy + _SMALLEST).sqrt()

@@ -39,7 +39,7 @@ from xai.visualization_network import PrivateNetwork
 from xai.visualization_transforms import GREY
 
 FORMAT = "xai-kept-visualization-1"
-ALGORITHM = 1
+ALGORITHM = 2
 """To be raised when the same settings no longer give the same pictures, so that those kept before are not taken."""
 FOLDER = "visualizations"
 LIMIT = 2 * 2**30
