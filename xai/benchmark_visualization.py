@@ -52,7 +52,7 @@ class Case:
 CASES = (
     Case("resnet18_cifar-w16-cifar10-jpeg-s0", "layer2", 32, 256),
     Case("resnet18-cue10-s0", "layer2", 64, 256),
-    Case("alexnet_224", "features.7", 224, 96, 8, 1, 1),
+    Case("alexnet_224", "features.7", 224, 256, 8, 2, 1),
 )
 
 

@@ -1,0 +1,152 @@
+"""How one or two networks arrange the same images, clean and degraded, and how far the picture can be trusted.
+
+Features are extracted (`embedding_features`), the clean ones projected to two dimensions (`projection`), the degraded
+ones placed into that clean map, and everything that is said about neighbourhoods is computed from the features
+themselves (`neighbours`, `embedding_metrics`), never from the picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from xai.projection import Projecting
+
+LAYOUTS = ("separate", "aligned", "shared start")
+"""How B's map is laid out: on its own; turned, mirrored, scaled and moved onto A's (Procrustes), which leaves its
+inner distances in proportion; or optimised from A's coordinates and then aligned."""
+
+
+@dataclass(frozen=True)
+class EmbeddingRequest:
+    """What is to be embedded; JSON-able by `to_json`.
+
+    `models` are one or two names; `layers` names each one's layer; `limit` images, evenly spread over the classes,
+    or all of them (None); `severities` in the unit of `degradation`, ascending, without 0; `k` neighbours are counted
+    and kept. `seed` is that of the degradation, `projecting.seed` that of the map.
+    """
+
+    models: tuple[str, ...]
+    dataset: str
+    split: str = "test"
+    limit: int | None = None
+    layers: tuple[str, ...] = ()
+    projecting: Projecting = field(default_factory=Projecting)
+    layout: str = "aligned"
+    degradation: str = "none"
+    severities: tuple[float, ...] = ()
+    scale: str = ""
+    seed: int = 0
+    k: int = 10
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share or a mean with its 95 % interval and the number of things it is of; NaN where it is undefined."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a network says of N images: classes `(N, 3)` int16 of the three largest probabilities, in order (fewer
+    classes than three: -1), and these `(N, 3)` float32."""
+
+    classes: np.ndarray
+    probabilities: np.ndarray
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """The predicted class `(N,)`."""
+        return self.classes[:, 0]
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """Its probability `(N,)`."""
+        return self.probabilities[:, 0]
+
+
+@dataclass(frozen=True)
+class Degraded:
+    """The images at one severity, placed into the clean map.
+
+    `coordinates` `(N, 2)` float32; `overlap` `(N,)`: share of the k nearest clean images that the clean and the
+    degraded version of an image have in common; `knn_accuracy`: label by vote of the k nearest clean images; `drift`
+    `(C,)`: how far the centre of each class moved, in units of the mean distance between clean class centres.
+    """
+
+    severity: float
+    coordinates: np.ndarray
+    answers: Answers
+    overlap: np.ndarray
+    knn_accuracy: Share
+    drift: np.ndarray
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How far the picture can be trusted, and how the classes lie in feature space.
+
+    Trustworthiness and continuity (Venna & Kaski 2001) of the picture at k neighbours, over `judged` images;
+    `knn_accuracy` leave-one-out in feature space and `knn_accuracy_2d` in the picture; `silhouette` `(C,)` by class,
+    NaN for a class of fewer than two images, and its mean over images; `distances` `(C, C)` between class centres;
+    `warnings` are sentences for a badge.
+    """
+
+    trustworthiness: float
+    continuity: float
+    judged: int
+    knn_accuracy: Share
+    knn_accuracy_2d: Share
+    silhouette: np.ndarray
+    mean_silhouette: float
+    distances: np.ndarray
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Map:
+    """One network's arrangement of N images: `coordinates` `(N, 2)` float32 of the clean ones, `neighbours` `(N, k)`
+    int32 rows of the nearest images in feature space (nearest first), `dimensions` of the features."""
+
+    model: str
+    model_sha256: str
+    layer: str
+    dimensions: int
+    coordinates: np.ndarray
+    neighbours: np.ndarray
+    answers: Answers
+    quality: Quality
+    degraded: tuple[Degraded, ...] = ()
+    engine: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Between:
+    """Two networks on the same clean images: `overlap` `(N,)` share of common neighbours of each image and its mean
+    with interval, what `chance` gives (k / (N - 1)), and the Procrustes residual of the features (0: a rotation and a
+    scale apart; 1: nothing in common) and of the two pictures."""
+
+    overlap: np.ndarray
+    mean: Share
+    chance: float
+    residual: float
+    residual_2d: float
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """The maps of one or two networks over the same images, in the same order: `ids` `(N,)`, `labels` `(N,)` int64."""
+
+    request: EmbeddingRequest
+    ids: tuple[str, ...]
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    maps: tuple[Map, ...]
+    between: Between | None = None
+    notes: tuple[str, ...] = ()
