@@ -340,8 +340,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--clock", choices=_CLOCKS, default="wall", help="wall time, or time on the processor"
     )
     parser.add_argument("--only", default="", help="only rows whose name contains this")
+    words = "only a PNG of visualisations, ours and torch-lucent's"
+    parser.add_argument("--picture", type=Path, metavar="FILE", help=words)
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(chosen.threads)
+    if chosen.picture:
+        benchmark_visualization.draw_beside(chosen.picture)
+        return 0
     print(f"{chosen.threads} threads, {chosen.clock} clock, torch {torch.__version__}")
     print(f"{'':<78} {'ours ms':>9} {'peer ms':>9} {'ratio':>8} {'target':>9}")
     for row in rows(chosen.quick) if chosen.only != benchmark_visualization.NAME else ():

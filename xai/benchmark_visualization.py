@@ -13,9 +13,10 @@ import copy
 import math
 import statistics
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,12 +26,15 @@ from models import registry, zoo
 from models.cards import Card
 from models.registry import Model
 from xai.feature_visualization import Settings, visualize
+from xai.figure_visualization import Panel, PanelStyle, value_words, visualizations_figure
+from xai.figures import render
 from xai.hooks import recorded
 
 NAME = "visualization"
 FASTER = 3.0
 """How many times as many pictures per minute are wanted."""
 _LEAST = 1e-3
+_ACROSS = 6
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,35 @@ def describe(case: Case, measured: dict[str, Measured]) -> Iterator[str]:
             f"  {name:<24}{60 / peer.seconds:8.1f} per minute; ours {factor:.1f} times as many, {gain:.2f} times the "
             f"activation (geometric mean; mean {mean:.2f}; higher for {higher} of {len(same)}) {verdict}"
         )
+
+
+def draw_beside(path: Path, case: Case = CASES[0], layers: Sequence[str] = ("layer2", "layer4")) -> None:
+    """Save a PNG: the first channels of some layers, ours in one row and torch-lucent's in the next."""
+    rows = [row for layer in layers for row in _row_pair(replace(case, layer=layer, pictures=_ACROSS))]
+    notes = (
+        f"{case.network}, {case.steps} steps each, torch-lucent's in one batch; the number is the "
+        "channel's mean activation for the finished picture in the same network."
+    )
+    figure = visualizations_figure(rows, PanelStyle(steps=False), notes)
+    path.write_bytes(render(figure, "png", 200))
+
+
+def _row_pair(case: Case) -> list[Panel]:
+    """Panels of our pictures, then of torch-lucent's."""
+    model = load(case)
+    plain = copy.deepcopy(model.network).to(memory_format=torch.contiguous_format).requires_grad_(True)  # type: ignore[call-overload]
+    texts = [f"channel:{case.layer}:{k}" for k in range(case.pictures)]
+    ours = visualize(model, texts, Settings(size=case.size, steps=case.steps, strip=0)).images
+    theirs = lucent(copy.deepcopy(plain), case, range(case.pictures))
+    return [
+        Panel(
+            f"{maker}: {value_words(float(value))}", f"channel {k} of {case.layer}", picture, torch.empty(0)
+        )
+        for maker, pictures in (("ours", ours), ("torch-lucent", theirs))
+        for k, (picture, value) in enumerate(
+            zip(pictures, activations(plain, case.layer, pictures), strict=True)
+        )
+    ]
 
 
 def table(quick: bool, clock: Callable[[], float]) -> Iterator[str]:
