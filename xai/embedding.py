@@ -7,12 +7,18 @@ themselves (`neighbours`, `embedding_metrics`), never from the picture.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
+from xai.attribution_types import ExplanationError
 from xai.projection import Projecting
 
+PENULTIMATE = "penultimate"
+"""The default layer: what the classifier reads."""
+MOST_NEIGHBOURS = 100
 LAYOUTS = ("separate", "aligned", "shared start")
 """How B's map is laid out: on its own; turned, mirrored, scaled and moved onto A's (Procrustes), which leaves its
 inner distances in proportion; or optimised from A's coordinates and then aligned."""
@@ -23,8 +29,9 @@ class EmbeddingRequest:
     """What is to be embedded; JSON-able by `to_json`.
 
     `models` are one or two names; `layers` names each one's layer; `limit` images, evenly spread over the classes,
-    or all of them (None); `severities` in the unit of `degradation`, ascending, without 0; `k` neighbours are counted
-    and kept. `seed` is that of the degradation, `projecting.seed` that of the map.
+    or all of them (None); `severities` on the degradation's scale, ascending, above 0; `k` neighbours are counted and
+    kept. `seed` is that of the degradation, `projecting.seed` that of the map. Raises `ExplanationError` for what
+    can't be.
     """
 
     models: tuple[str, ...]
@@ -39,6 +46,43 @@ class EmbeddingRequest:
     scale: str = ""
     seed: int = 0
     k: int = 10
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(set(self.models)) == len(self.models) <= 2:
+            raise ExplanationError(
+                f"{len(self.models)} networks were given; allowed are one, or two that differ."
+            )
+        if self.layout not in LAYOUTS:
+            raise ExplanationError(f"the layout is {self.layout!r}; allowed are {', '.join(LAYOUTS)}.")
+        if len(self.layers) not in (0, len(self.models)):
+            raise ExplanationError(
+                f"{len(self.layers)} layers were given for {len(self.models)} networks; needed is one for each, or none."
+            )
+        if not 1 <= self.k <= MOST_NEIGHBOURS:
+            raise ExplanationError(f"{self.k} neighbours were asked for; allowed are 1 to {MOST_NEIGHBOURS}.")
+        if list(self.severities) != sorted({one for one in self.severities if one > 0}):
+            raise ExplanationError(
+                f"the severities are {', '.join(f'{one:g}' for one in self.severities)}; they must rise, and be above 0."
+            )
+        if self.severities and self.degradation == "none":
+            raise ExplanationError("severities were given, but no degradation.")
+
+    def layer_of(self, model: str) -> str:
+        """The layer of one of the networks."""
+        return self.layers[self.models.index(model)] if self.layers else PENULTIMATE
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, which `from_json` takes back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> EmbeddingRequest:
+        """The request that `to_json` gave; raises `ExplanationError` for anything else."""
+        try:
+            lists = {name: tuple(values[name]) for name in ("models", "layers", "severities")}
+            return cls(**{**values, **lists, "projecting": Projecting(**values["projecting"])})
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ExplanationError(f"this is no request for an embedding: {error}.") from error
 
 
 @dataclass(frozen=True)

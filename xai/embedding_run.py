@@ -1,0 +1,231 @@
+"""From a request to an embedding: extract, project, place what is degraded, and measure in feature space."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from data.catalogue import open_dataset
+from data.datasets import ImageSource, Progress, evenly_spread
+from models import zoo
+from models.registry import Model
+from xai import alignment, embedding_metrics, projection
+from xai.alignment import Aligned
+from xai.embedding import Answers, Between, Degraded, Embedding, EmbeddingRequest, Map
+from xai.embedding_features import Features, extract
+from xai.evaluation import Cancelled
+from xai.neighbours import Neighbours, nearest
+from xai.projection import Projection
+
+Stop = Callable[[], bool]
+
+
+def embed(
+    request: EmbeddingRequest,
+    *,
+    load: Callable[[str], Model] = zoo.load,
+    data: ImageSource | None = None,
+    progress: Progress | None = None,
+    cancelled: Stop | None = None,
+) -> Embedding:
+    """Arrange the images as each network does, and say how far that can be trusted.
+
+    `data` are the images where they are at hand; `progress(done, total, what)` counts stages of the work. Features
+    stay on disk, so that work that was stopped goes on. Raises `Cancelled`, `DatasetError`, `CheckpointError` and
+    `ExplanationError`.
+    """
+    work = _Work(request, progress, cancelled or (lambda: False))
+    if request.projecting.method == "umap":
+        threading.Thread(target=projection.warm_up, name="UMAP is compiled", daemon=True).start()
+    if data is None:
+        data = open_dataset(request.dataset, request.split, progress)
+    images = evenly_spread(data, request.limit)
+    models = [load(name) for name in request.models]
+    classes = tuple(dict.fromkeys([*images.classes, *(name for model in models for name in model.classes)]))
+    return work.run(models, images, classes)
+
+
+@dataclass
+class _Arranged:
+    """What is known of one network while its map is made."""
+
+    model: Model
+    clean: Features
+    near: Neighbours
+    projection: Projection
+    onto: Aligned | None = None
+
+    @property
+    def coordinates(self) -> np.ndarray:
+        return self.laid(self.projection.coordinates)
+
+    def laid(self, coordinates: np.ndarray) -> np.ndarray:
+        """Coordinates of this network's projection as they stand in the picture."""
+        return coordinates if self.onto is None else self.onto.apply(coordinates)
+
+
+@dataclass
+class _Work:
+    request: EmbeddingRequest
+    progress: Progress | None
+    cancelled: Stop
+    stage: int = 0
+
+    @property
+    def stages(self) -> int:
+        return len(self.request.models) * (3 + 2 * len(self.request.severities))
+
+    def report(self, done: float, total: float, what: str) -> None:
+        """Tell how far the whole work is, in thousandths of a stage."""
+        if self.progress:
+            share = 1000 * done / max(total, 1)
+            self.progress(round(1000 * self.stage + share), 1000 * self.stages, what)
+
+    def next(self, what: str) -> None:
+        """A stage is done, or the first begins."""
+        if self.cancelled():
+            raise Cancelled
+        self.report(0, 1, what)
+
+    def run(self, models: Sequence[Model], images: ImageSource, classes: tuple[str, ...]) -> Embedding:
+        arranged: list[_Arranged] = []
+        maps: list[Map] = []
+        for model in models:
+            arranged.append(self.arrange(model, images, arranged[0] if arranged else None))
+            maps.append(self.map(arranged[-1], images, classes))
+        between = _between(arranged, self.request.k) if len(arranged) > 1 else None
+        labels = images.labels.numpy().astype(np.int64)
+        return Embedding(self.request, images.ids, labels, classes, tuple(maps), between, images.notes)
+
+    def arrange(self, model: Model, images: ImageSource, first: _Arranged | None) -> _Arranged:
+        request = self.request
+        clean = self.features(model, images, 0.0)
+        self.next(f"neighbours in {model.name}")
+        near = nearest(
+            clean.vectors,
+            max(request.k, request.projecting.neighbours),
+            progress=self.report,
+            cancelled=self.cancelled,
+        )
+        self.stage += 1
+        self.next(f"map of {model.name}")
+        start = first.projection.coordinates if first and request.layout == "shared start" else None
+        made = projection.project(
+            clean.vectors,
+            request.projecting,
+            start=start,
+            neighbours=near,
+            progress=self.report,
+            cancelled=self.cancelled,
+        )
+        self.stage += 1
+        done = _Arranged(model, clean, near, made)
+        if first and request.layout != "separate":
+            done.onto = alignment.procrustes(first.coordinates, made.coordinates)
+        return done
+
+    def features(self, model: Model, images: ImageSource, severity: float) -> Features:
+        """The features of one stage: clean at severity 0."""
+        request = self.request
+        found = extract(
+            model,
+            images,
+            request.layer_of(model.name),
+            degradation=request.degradation if severity else "none",
+            severity=severity,
+            scale=request.scale,
+            seed=request.seed,
+            progress=self.report,
+            cancelled=self.cancelled,
+        )
+        self.stage += 1
+        return found
+
+    def map(self, done: _Arranged, images: ImageSource, classes: tuple[str, ...]) -> Map:
+        request, model = self.request, done.model
+        labels = images.labels.numpy()
+        near = first_of(done.near, request.k)
+        quality = embedding_metrics.quality(done.clean.vectors, done.coordinates, near, labels, len(classes))
+        degraded = tuple(
+            self.degraded(done, near, images, classes, severity) for severity in request.severities
+        )
+        return Map(
+            model.name,
+            model.card.sha256,
+            request.layer_of(model.name),
+            done.clean.vectors.shape[1],
+            done.coordinates,
+            near.index,
+            answers_of(done.clean, model.classes, classes),
+            quality,
+            degraded,
+            done.projection.engine,
+            tuple(dict.fromkeys([*done.clean.notes, *done.projection.notes])),
+        )
+
+    def degraded(
+        self,
+        done: _Arranged,
+        near: Neighbours,
+        images: ImageSource,
+        classes: tuple[str, ...],
+        severity: float,
+    ) -> Degraded:
+        """The images at one severity, beside their clean selves."""
+        found = self.features(done.model, images, severity)
+        self.next(f"{done.model.name} at severity {severity:g}")
+        labels, clean = images.labels.numpy(), done.clean.vectors
+        others = without_self(nearest(clean, near.index.shape[1] + 1, queries=found.vectors))
+        placed = Degraded(
+            severity,
+            done.laid(done.projection.place(found.vectors)),
+            answers_of(found, done.model.classes, classes),
+            embedding_metrics.overlap(near, others),
+            embedding_metrics.knn_accuracy(others, labels),
+            embedding_metrics.drift(clean, found.vectors, labels, len(classes)),
+        )
+        self.stage += 1
+        return placed
+
+
+def first_of(near: Neighbours, k: int) -> Neighbours:
+    """The k nearest of those that are known."""
+    return Neighbours(near.index[:, :k], near.distance[:, :k])
+
+
+def without_self(near: Neighbours) -> Neighbours:
+    """One neighbour fewer `(N, k - 1)`: row i's own number i is left out, or else the farthest."""
+    rows, k = near.index.shape
+    own = near.index == np.arange(rows)[:, None]
+    own[~own.any(1), -1] = True
+    return Neighbours(near.index[~own].reshape(rows, k - 1), near.distance[~own].reshape(rows, k - 1))
+
+
+def answers_of(found: Features, own: Sequence[str], classes: Sequence[str]) -> Answers:
+    """The three largest probabilities, with class numbers that mean `classes` instead of the network's `own`."""
+    count = min(3, len(own))
+    top = torch.from_numpy(np.array(found.probabilities, np.float32)).topk(count, 1)
+    numbers = np.array([classes.index(name) for name in own], np.int16)
+    shape = (len(found.probabilities), 3 - count)
+    return Answers(
+        np.hstack([numbers[top.indices.numpy()], np.full(shape, -1, np.int16)]),
+        np.hstack([top.values.numpy(), np.zeros(shape, np.float32)]),
+    )
+
+
+def _between(arranged: Sequence[_Arranged], k: int) -> Between:
+    """How alike two networks arrange the same images."""
+    a, b = arranged
+    shared = embedding_metrics.overlap(first_of(a.near, k), first_of(b.near, k))
+    k = min(k, a.near.index.shape[1])
+    return Between(
+        shared,
+        embedding_metrics.mean_share(shared),
+        k / max(len(shared) - 1, 1),
+        alignment.feature_residual(a.clean.vectors, b.clean.vectors),
+        alignment.procrustes(a.projection.coordinates, b.projection.coordinates).residual,
+    )
