@@ -56,13 +56,13 @@ class EmbeddingRequest:
             raise ExplanationError(f"the layout is {self.layout!r}; allowed are {', '.join(LAYOUTS)}.")
         if len(self.layers) not in (0, len(self.models)):
             raise ExplanationError(
-                f"{len(self.layers)} layers were given for {len(self.models)} networks; needed is one for each, or none."
+                f"{len(self.layers)} layers were given for {len(self.models)} networks; needed is one for each."
             )
         if not 1 <= self.k <= MOST_NEIGHBOURS:
             raise ExplanationError(f"{self.k} neighbours were asked for; allowed are 1 to {MOST_NEIGHBOURS}.")
         if list(self.severities) != sorted({one for one in self.severities if one > 0}):
             raise ExplanationError(
-                f"the severities are {', '.join(f'{one:g}' for one in self.severities)}; they must rise, and be above 0."
+                f"the severities are {', '.join(f'{one:g}' for one in self.severities)}; allowed are rising ones above 0."
             )
         if self.severities and self.degradation == "none":
             raise ExplanationError("severities were given, but no degradation.")
