@@ -61,9 +61,8 @@ class EmbeddingRequest:
         if not 1 <= self.k <= MOST_NEIGHBOURS:
             raise ExplanationError(f"{self.k} neighbours were asked for; allowed are 1 to {MOST_NEIGHBOURS}.")
         if list(self.severities) != sorted({one for one in self.severities if one > 0}):
-            raise ExplanationError(
-                f"the severities are {', '.join(f'{one:g}' for one in self.severities)}; allowed are rising ones above 0."
-            )
+            given = ", ".join(f"{one:g}" for one in self.severities)
+            raise ExplanationError(f"the severities are {given}; they must rise and be above 0.")
         if self.severities and self.degradation == "none":
             raise ExplanationError("severities were given, but no degradation.")
 
