@@ -6,6 +6,7 @@ grids. Results are kept on disk (see `responses_store`), and a pass that was sto
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,17 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from data.datasets import ImageSource, Progress
-from models.layers import InputSizeError
 from models.registry import Model
+from xai import passes
 from xai import responses_store as store
 from xai.attribution_types import ExplanationError
-from xai.evaluation import Cancelled, degraded_batch, forward_batch_size
-from xai.evaluation_grid import CLEAN, Cell, degraded
+from xai.evaluation import Cancelled
+from xai.evaluation_grid import CLEAN, Cell
 from xai.evaluation_store import data_sha256
 from xai.feature_layers import split_call
-from xai.hooks import TapError, find_layer, frozen, listening
-from xai.receptive_field import first_tensor
-from xai.taps import too_small
+from xai.hooks import frozen, listening
 
 __all__ = ["Cancelled", "Responses", "collect", "reduced"]
 
@@ -77,10 +76,7 @@ class Responses:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about what is to be known of these numbers."""
-        name, call = split_call(self.layer)
-        found = []
-        if self.calls > 1:
-            found.append(f"{name} runs {self.calls} times in one forward pass; this is call {call}.")
+        name, found = split_call(self.layer)[0], [*passes.call_note(self.layer, self.calls)]
         broken = int(self.maximum.isnan().any(dim=1).sum())
         if broken:
             found.append(
@@ -108,15 +104,9 @@ def collect(
     says so (what is done stays on disk), and `ExplanationError` or another `ValueError` for a layer, degradation,
     severity or scale that can't be.
     """
-    cell = _cell(model, data, degradation, scale, severity, seed)
+    cell = passes.cell_of(model, data, degradation, scale, severity, seed)
     work = _Work(model, data, cell, tuple(dict.fromkeys(layers)), progress, cancelled or (lambda: False))
     return work.run()
-
-
-def _cell(model: Model, data: ImageSource, degradation: str, scale: str, severity: float, seed: int) -> Cell:
-    blank = Cell(data.name, data.split, model.name, model.card.sha256, CLEAN, "", 0.0, 0, 0)
-    name = CLEAN if degradation in ("none", CLEAN) else degradation
-    return degraded(blank, name, scale, severity, seed)
 
 
 @dataclass
@@ -134,7 +124,7 @@ class _Work:
     """Whether the next batch goes through the whole network, to see how often each layer runs."""
 
     def run(self) -> dict[str, Responses]:
-        self.check()
+        passes.check_pass(self.model, self.data, self.layers)
         place = store.condition_folder(self.model, data_sha256(self.data), self.cell)
         wrote = False
         for number, start in enumerate(range(0, len(self.data), store.PART)):
@@ -146,17 +136,6 @@ class _Work:
         if wrote:
             store.trim(used)
         return {layer: self.responses(layer) for layer in self.layers}
-
-    def check(self) -> None:
-        if not len(self.data) or not self.layers:
-            raise ExplanationError(
-                f"{len(self.data)} images and {len(self.layers)} layers were given; needed is one of each."
-            )
-        for layer in self.layers:
-            try:
-                find_layer(self.model.network, split_call(layer)[0])
-            except TapError as error:
-                raise ExplanationError(f"{self.model.name}: {error}.") from error
 
     def tell(self, done: int) -> None:
         if self.cancelled():
@@ -192,12 +171,8 @@ class _Work:
 
     def computed(self, layers: Sequence[str], rows: slice) -> dict[str, Part]:
         """Parts of layers, from images that go through the network in batches."""
-        size = forward_batch_size(self.data.pixels(slice(0)), self.model.device)
         batches: list[dict[str, Part]] = []
-        for start in range(rows.start, rows.stop, size):
-            self.tell(start)
-            taken = slice(start, min(start + size, rows.stop))
-            pixels = degraded_batch(self.data, self.cell, taken, self.model.device)
+        for pixels in passes.batches(self.model, self.data, self.cell, rows, self.tell):
             batches.append(reduced(self.model, pixels, layers, whole=self.whole))
             self.whole = False
         parts = {layer: _joined([batch[layer] for batch in batches]) for layer in layers}
@@ -237,35 +212,22 @@ def reduced(model: Model, images: Tensor, layers: Sequence[str], *, whole: bool 
     found: dict[str, Part] = {}
     calls: Counter[str] = Counter()
     names = {split_call(layer)[0] for layer in layers}
-    with model.lock, frozen(model.network), torch.no_grad():
-        try:
-            with listening(model.network, names, _reducing(layers, found, calls, whole=whole)):
-                model.network(images)
-        except _Enough:
-            pass
-        except InputSizeError as error:
-            raise ExplanationError(f"{model.name}: {error}") from error
-        except RuntimeError as error:
-            if "memory" in str(error):
-                raise
-            raise too_small(model, *images.shape[-2:]) from error
+    hear = _reducing(layers, found, calls, whole=whole)
+    with (
+        model.lock,
+        frozen(model.network),
+        torch.no_grad(),
+        passes.refusals(model, images),
+        contextlib.suppress(_Enough),
+        listening(model.network, names, hear),
+    ):
+        model.network(images)
     for layer in layers:
-        _check(model, layer, found, calls, len(images))
+        passes.check_call(model, layer, calls[split_call(layer)[0]])
+        passes.check_rows(model, layer, len(found[layer]["maximum"]), len(images))
         grid = found[layer]["facts"][:2].tolist()
         found[layer]["facts"] = torch.tensor([*grid, calls[split_call(layer)[0]]])
     return found
-
-
-def _check(model: Model, layer: str, found: dict[str, Part], calls: Counter[str], count: int) -> None:
-    name, call = split_call(layer)
-    if layer not in found:
-        given = f"runs {calls[name]} times" if calls[name] else "is not run"
-        raise ExplanationError(f"{name} {given} by {model.name}; there is no call {call}.")
-    if len(found[layer]["maximum"]) != count:
-        maps = len(found[layer]["maximum"])
-        raise ExplanationError(
-            f"{layer} of {model.name} gives {maps} feature maps for {count} images, not one each."
-        )
 
 
 def _reducing(
@@ -288,13 +250,8 @@ def _reducing(
 
 def _numbers(layer: str, output: Any) -> Part:
     """The three numbers of each map; of several tensors that a layer returns, of the first."""
-    first = first_tensor(output)
-    if first is None or first.ndim not in (2, 4):
-        given = f"a tensor of shape {tuple(first.shape)}" if first is not None else type(output).__name__
-        raise ExplanationError(
-            f"the output of {layer} is {given}; allowed are feature maps (N, C, h, w) and vectors (N, C)."
-        )
-    values, grid = first.detach().float(), tuple(first.shape[2:]) or (1, 1)
+    first = passes.maps_or_vectors(layer, output)
+    values, grid = first.float(), tuple(first.shape[2:]) or (1, 1)
     facts = torch.tensor([*grid, 1])
     if grid == (1, 1):
         return {"maximum": values.reshape(first.shape[:2]).cpu().clone(), "facts": facts}

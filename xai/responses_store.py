@@ -16,7 +16,8 @@ import shutil
 import threading
 import weakref
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -71,15 +72,25 @@ def _bytes(tensor: Tensor) -> Any:
 
 def condition_folder(model: Model, data_digest: str, cell: Cell) -> Path:
     """The folder of a network's responses to these images under the cell's condition."""
+    return folder() / condition_key(model, data_digest, cell, _FORMAT, PART)
+
+
+def condition_key(model: Model, data_digest: str, cell: Cell, *made_by: str | int) -> str:
+    """A name for what a network says of these images under the cell's condition, stored in the form `made_by`."""
     shown = [cell.degradation, cell.scale, cell.severity, cell.seed, cell.degradation_version]
-    made_by = [_FORMAT, PART, torch.__version__, model.device.type, model.card.architecture]
-    key = json.dumps([*made_by, weights_sha256(model.network), data_digest, *shown])
-    return folder() / hashlib.sha256(key.encode()).hexdigest()[:32]
+    machine = [torch.__version__, model.device.type, model.card.architecture]
+    key = json.dumps([*made_by, *machine, weights_sha256(model.network), data_digest, *shown])
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def layer_key(layer: str) -> str:
+    """A layer's name as the name of a folder."""
+    return hashlib.sha256(layer.encode()).hexdigest()[:16]
 
 
 def part_path(place: Path, layer: str, number: int) -> Path:
     """The file of one part of a layer's responses."""
-    return place / hashlib.sha256(layer.encode()).hexdigest()[:16] / f"{number:05d}.safetensors"
+    return place / layer_key(layer) / f"{number:05d}.safetensors"
 
 
 def read_part(path: Path, count: int) -> dict[str, Tensor] | None:
@@ -89,7 +100,7 @@ def read_part(path: Path, count: int) -> dict[str, Tensor] | None:
     try:
         found = storage.read_tensors(path)
         check = found.pop(_CHECK)
-        sound = int(check) == _checksum(found) and len(found["maximum"]) == count and "facts" in found
+        sound = int(check) == checksum(found) and len(found["maximum"]) == count and "facts" in found
     except (DatasetError, KeyError, ValueError, RuntimeError):
         sound = False
     return found if sound else None
@@ -98,10 +109,11 @@ def read_part(path: Path, count: int) -> dict[str, Tensor] | None:
 def write_part(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write a part by rename; nothing happens where that can't be, as on a full disk."""
     with contextlib.suppress(OSError):
-        storage.write_tensors(path, {**tensors, _CHECK: torch.tensor(_checksum(tensors))})
+        storage.write_tensors(path, {**tensors, _CHECK: torch.tensor(checksum(tensors))})
 
 
-def _checksum(tensors: dict[str, Tensor]) -> int:
+def checksum(tensors: dict[str, Tensor]) -> int:
+    """CRC-32 of all tensors with their names, in the order of these."""
     total = 0
     for name in sorted(tensors):
         total = zlib.crc32(_bytes(tensors[name]), zlib.crc32(name.encode(), total))
@@ -115,18 +127,37 @@ def mark_used(places: Iterable[Path]) -> None:
             os.utime(place)
 
 
-def trim(keep: Iterable[Path], limit: int | None = None) -> None:
-    """Remove the layers' folders that were used longest ago until all take at most `limit` bytes, `keep` apart."""
-    sizes = {place: _size(place) for place in folder().glob("*/*") if place.is_dir()}
+def trim(
+    keep: Iterable[Path],
+    limit: int | None = None,
+    root: Path | None = None,
+    claim: Callable[[Path], AbstractContextManager[object] | None] | None = None,
+) -> None:
+    """Remove the layers' folders that were used longest ago until all take at most `limit` bytes, `keep` apart.
+
+    `root` is where they lie, None for the responses. `claim` keeps other processes from a folder while it is removed,
+    and gives None for one that is in use, which stays.
+    """
+    sizes = {place: _size(place) for place in (root or folder()).glob("*/*") if place.is_dir()}
     left, spared = sum(size for _, size in sizes.values()), set(keep)
     for place, (_, size) in sorted(sizes.items(), key=lambda entry: entry[1]):
         if left <= (LIMIT if limit is None else limit):
             return
-        if place not in spared:
-            shutil.rmtree(place, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                place.parent.rmdir()
-            left -= size
+        claimed = claim(place) if claim else contextlib.nullcontext()
+        if place in spared:
+            continue
+        with contextlib.ExitStack() as held:
+            claimed = claim(place) if claim else contextlib.nullcontext()
+            if claimed is not None:
+                held.enter_context(claimed)
+                _remove(place)
+                left -= size
+
+
+def _remove(place: Path) -> None:
+    shutil.rmtree(place, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        place.parent.rmdir()
 
 
 def _size(place: Path) -> tuple[float, int]:
