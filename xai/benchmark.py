@@ -31,6 +31,7 @@ from models.registry import Model
 from xai import (
     attribution,
     benchmark_degradations,
+    benchmark_embedding,
     benchmark_features,
     benchmark_visualization,
     cam,
@@ -274,6 +275,12 @@ def feature_rows(quick: bool) -> Iterator[Row]:
         yield Row(f"feature maps of all layers, {case.label} / forward", ours, bare, 1.15, 50)
 
 
+def embedding_rows(quick: bool) -> Iterator[Row]:
+    """What embeddings are made of against bare forward passes and the reference libraries."""
+    for what, ours, peer, target, rounds in benchmark_embedding.rows(quick):
+        yield Row(what, ours, peer, target, rounds)
+
+
 def _sweep_forward(case: Subject, precision: str) -> Work:
     size = evaluation.forward_batch_size(case.images, case.images.device)
     return lambda: [evaluation.shares(case.model, part, precision) for part in case.images.split(size)]
@@ -322,6 +329,7 @@ def rows(quick: bool) -> Iterator[Row]:
     yield from sweep_rows(quick)
     yield from degradation_rows(quick)
     yield from feature_rows(quick)
+    yield from embedding_rows(quick)
 
 
 def describe(row: Row, ours: float, peer: float, ratio: float) -> str:

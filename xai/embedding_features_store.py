@@ -171,7 +171,8 @@ def created(place: Path, facts: Facts) -> Kept:
 
 def unnamed(facts: Facts) -> Kept:
     """A new file for this process alone, gone when it is no longer used; raises `OSError` where there is no room."""
-    found = Kept(tempfile.TemporaryFile("w+b"), facts)  # type: ignore[arg-type]
+    stream = tempfile.TemporaryFile("w+b")  # noqa: SIM115 (whoever maps it closes it)
+    found = Kept(stream, facts)  # type: ignore[arg-type]
     found.stream.write(_header(facts))
     found.stream.flush()
     _take_room(found)

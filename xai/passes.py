@@ -45,7 +45,7 @@ def check_pass(model: Model, data: ImageSource, layers: Sequence[str]) -> None:
 def batches(
     model: Model, data: ImageSource, cell: Cell, rows: slice, tell: Callable[[int], None]
 ) -> Iterator[Tensor]:
-    """The images of rows as the cell's network sees them, in batches on its device; `tell` hears of each one's start."""
+    """The images of rows as the cell's network sees them, in batches on its device; `tell` hears where each starts."""
     size = forward_batch_size(data.pixels(slice(0)), model.device)
     for start in range(rows.start, rows.stop, size):
         tell(start)
