@@ -9,7 +9,7 @@ import numpy as np
 
 from data.datasets import Progress
 from xai.attribution_types import ExplanationError
-from xai.feature_blocks import Cancel, checked, spans
+from xai.feature_blocks import Cancel, checked, largest, mean_of, spans
 from xai.neighbours import Neighbours
 from xai.projection_pca import Axes, principal_axes
 from xai.projection_settings import METHODS, PARAMETERS, Job, Made, Parameter, Projecting, Steps
@@ -17,6 +17,7 @@ from xai.projection_tsne import needed
 from xai.projection_umap import warm_up
 
 __all__ = ["METHODS", "PARAMETERS", "Parameter", "Projecting", "Projection", "project", "warm_up"]
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def project(
     steps = Steps(progress, cancelled)
     fitting, notes = _fitting(settings, len(vectors))
     if _all_equal(vectors):
-        return _one_point(vectors, settings, notes)
+        return _one_point(vectors, settings)
     space, plane, told = _reduced(vectors, fitting, steps.part(0, 150))
     points = space.apply(vectors)
     known = neighbours if space.axes is None and _enough(neighbours, fitting, len(vectors)) else None
@@ -162,15 +163,20 @@ def _check_start(start: np.ndarray | None, count: int) -> None:
 
 
 def _all_equal(vectors: np.ndarray) -> bool:
-    """Whether all features are the same."""
-    return all(bool((vectors[rows] == vectors[:1]).all()) for rows in spans(len(vectors), vectors.shape[1]))
+    """Whether all features are the same, or differ by no more than double precision can tell."""
+    if all(bool((vectors[rows] == vectors[:1]).all()) for rows in spans(len(vectors), vectors.shape[1])):
+        return True
+    mean = mean_of(vectors)
+    return largest(vectors, mean) <= _ROUNDING * float(np.linalg.norm(mean))
 
 
-def _one_point(vectors: np.ndarray, settings: Projecting, notes: list[str]) -> Projection:
+def _one_point(vectors: np.ndarray, settings: Projecting) -> Projection:
     """All points at 0, and whatever is placed there too: nothing says where else."""
     count = len(vectors)
-    if count > 1:
-        notes = [f"All {count} images have the same features, so that the map is one point."]
+    one = "One image is one point."
+    notes = [
+        f"All {count} images have the same features, so that the map is one point." if count > 1 else one
+    ]
     return Projection(
         np.zeros((count, 2), np.float32),
         settings,

@@ -31,11 +31,8 @@ _compiling = threading.Lock()
 
 def warm_up() -> None:
     """Import and compile what UMAP needs, so that its first map does not wait; it may run in any thread."""
-    graph = _united(
-        memberships(np.tile(np.arange(3.0), (4, 1)), 1),
-        np.array([[0, 1, 2], [1, 0, 2], [2, 0, 1], [3, 0, 1]]),
-        4,
-    )
+    index = np.array([[0, 1, 2], [1, 0, 2], [2, 0, 1], [3, 0, 1]])
+    graph = _united(memberships(np.tile(np.arange(3.0), (4, 1)), 1), index, 4)
     corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], np.float32)
     for other in (corners, corners.copy()):
         _optimise(corners, other, graph, 0.1, 2, np.random.RandomState(0), 1.0, Steps())
