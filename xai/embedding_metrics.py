@@ -341,7 +341,8 @@ def _warnings(
 
 def _class_warnings(counts: np.ndarray, classes: Sequence[str]) -> Iterator[str]:
     if (counts > 0).sum() == 1:
-        yield f"All images are of one class ({classes[int(counts.argmax())]}), so nothing is said of how classes lie apart."
+        only = classes[int(counts.argmax())]
+        yield f"All images are of one class ({only}), so nothing is said of how classes lie apart."
     single = np.flatnonzero(counts == 1)
     if len(single):
         yield f"{_named(single, classes)} only one image, so no silhouette."

@@ -1,17 +1,19 @@
 """Exact nearest neighbours in feature space, by plain Euclidean distance.
 
-Single precision picks a few more candidates than are asked for, their distances are computed anew in double precision
-from the features as they are, and a bound on the rounding of the first step says where the pick could have missed
-one; there, everything within that bound is computed anew. The answer is that of brute force, ties going to the lower
-row. Equal rows are searched for once.
+A first step picks a few more candidates than are asked for: products of matrices in single precision, or a tree where
+there are few dimensions. Their distances are computed anew in double precision from the features as they are, and a
+bound on the rounding of the first step says where the pick could have missed one; there, everything within that bound
+is computed anew. The answer is that of brute force, ties going to the lower row. Equal rows are searched for once.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -30,6 +32,8 @@ _QUERIES, _POINTS = 2048, 8192
 """Rows of a block of distances, and its columns."""
 _CACHED = 2**18
 """Numbers in double precision that a processor's cache holds."""
+_NARROW = 3
+"""Up to so many dimensions a tree is faster than all products."""
 _ROUNDING = 2.0**-24
 
 
@@ -180,59 +184,113 @@ def _search(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows `(M, count)` of the nearest points to the queries, and squared distances `(M, count)` float64."""
     members, total = points.members(count), len(queries)
+    screen: _Screen = _Tree(points) if queries.shape[1] <= _NARROW else _Matrix(points, cancelled)
     index, squared = np.empty((total, count), np.int64), np.empty((total, count))
     for rows in spans(total, queries.shape[1], _QUERIES):
         tell(progress, cancelled, rows.start, total, WHAT)
-        index[rows], squared[rows] = _nearest_of(points, members, queries[rows], count, cancelled)
+        index[rows], squared[rows] = _nearest_of(points, screen, members, queries[rows], count)
     tell(progress, None, total, total, WHAT)
     return index, squared
 
 
 def _nearest_of(
-    points: _Points, members: np.ndarray, queries: np.ndarray, count: int, cancelled: Cancel | None
+    points: _Points, screen: _Screen, members: np.ndarray, queries: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """As `_search`, for one block of queries."""
-    block = points.block(queries)
-    values, places = _screen(points, block, min(count + _MARGIN, len(points)), cancelled)
+    values, places = screen.pick(queries, min(count + _MARGIN, len(points)))
     index, squared = _ranked(members, places, _exact(points, queries, places), count)
     if places.shape[1] == len(points):
         return index, squared
-    # What was not picked is at least this far away, but for rounding.
-    lengths = block.double().square().sum(dim=1).numpy()
-    slack = 2 * (block.shape[1] + 8) * _ROUNDING * (np.sqrt(lengths) + 1) ** 2
-    reach = squared[:, -1] / points.unit**2 + slack
-    for row in np.flatnonzero(values[:, -1] + lengths <= reach):
-        near = _within(points, block[row], reach[row] - lengths[row])
+    # What was not picked is at least as far away as the last that was, but for rounding.
+    reach = squared[:, -1] / points.unit**2 + screen.slack(queries)
+    unsure = np.flatnonzero(values[:, -1] <= reach)
+    for row, near in zip(unsure, screen.within(queries[unsure], reach[unsure]), strict=True):
         again = _ranked(members, near[None], _exact(points, queries[row : row + 1], near[None]), count)
         index[row], squared[row] = again[0][0], again[1][0]
     return index, squared
 
 
-def _screen(
-    points: _Points, block: Tensor, width: int, cancelled: Cancel | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The `width` nearest different points `(B, width)` as single precision sees them.
+class _Screen(Protocol):
+    """Finds points that may be near, by squared distances in the unit of the points that are right but for `slack`."""
 
-    Values are squared distances less the query's own squared length.
-    """
-    values, places = torch.empty(len(block), 0), torch.empty(len(block), 0, dtype=torch.long)
-    for span, others, lengths in points.blocks():
-        tell(None, cancelled, 0, 0, WHAT)
-        seen = torch.addmm(lengths, block, others.T, alpha=-2)
-        part, where = seen.topk(min(width, seen.shape[1]), dim=1, largest=False)
-        values, places = torch.cat([values, part], 1), torch.cat([places, where + span.start], 1)
-        values, order = values.topk(min(width, values.shape[1]), dim=1, largest=False)
-        places = places.gather(1, order)
-    return values.double().numpy(), places.numpy()
+    def pick(self, queries: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Squared distances `(B, width)` of the nearest different points, rising, and their places."""
+
+    def within(self, queries: np.ndarray, reach: np.ndarray) -> list[np.ndarray]:
+        """For each query the places of all different points whose squared distance is at most its `reach`."""
+
+    def slack(self, queries: np.ndarray) -> np.ndarray:
+        """By how much squared distances may be wrong `(B,)`."""
 
 
-def _within(points: _Points, query: Tensor, reach: float) -> np.ndarray:
-    """Places of all different points whose value, as `_screen` gives it, is at most `reach`."""
-    found = [
-        span.start + np.flatnonzero((torch.addmv(lengths, others, query, alpha=-2) <= reach).numpy())
-        for span, others, lengths in points.blocks()
-    ]
-    return np.concatenate(found)
+class _Matrix:
+    """Distances from products of matrices in single precision."""
+
+    def __init__(self, points: _Points, cancelled: Cancel | None) -> None:
+        self.points, self.cancelled = points, cancelled
+
+    def _seen(self, block: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Squared distances to a block of points after the other, less the query's own squared length."""
+        for span, others, lengths in self.points.blocks():
+            tell(None, self.cancelled, 0, 0, WHAT)
+            yield span, torch.addmm(lengths, block, others.T, alpha=-2)
+
+    def pick(self, queries: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+        block = self.points.block(queries)
+        values, places = torch.empty(len(block), 0), torch.empty(len(block), 0, dtype=torch.long)
+        for span, seen in self._seen(block):
+            part, where = seen.topk(min(width, seen.shape[1]), dim=1, largest=False)
+            values, places = torch.cat([values, part], 1), torch.cat([places, where + span.start], 1)
+            values, order = values.topk(min(width, values.shape[1]), dim=1, largest=False)
+            places = places.gather(1, order)
+        return (values.double() + _lengths(block)[:, None]).numpy(), places.numpy()
+
+    def within(self, queries: np.ndarray, reach: np.ndarray) -> list[np.ndarray]:
+        found: list[list[np.ndarray]] = [[] for _ in queries]
+        if not found:
+            return []
+        block = self.points.block(queries)
+        limits = torch.from_numpy(reach) - _lengths(block)
+        for span, seen in self._seen(block):
+            for own, row in zip(found, seen <= limits[:, None], strict=True):
+                own.append(span.start + np.flatnonzero(row.numpy()))
+        return [np.concatenate(own) for own in found]
+
+    def slack(self, queries: np.ndarray) -> np.ndarray:
+        """A sum of D products is wrong by at most D roundings, and but for one in 10^13 by less than 8 sqrt(D) of them
+        (Higham & Mary, A new approach to probabilistic rounding error analysis, 2019)."""
+        width = queries.shape[1]
+        roundings = min(width, 8 * math.sqrt(width)) + 8
+        lengths = _lengths(self.points.block(queries)).numpy()
+        return 2 * roundings * _ROUNDING * (np.sqrt(lengths) + 1) ** 2
+
+
+def _lengths(block: Tensor) -> Tensor:
+    return block.double().square().sum(dim=1)
+
+
+class _Tree:
+    """Distances in a few dimensions from a k-d tree in double precision."""
+
+    def __init__(self, points: _Points) -> None:
+        from scipy.spatial import cKDTree
+
+        self.points = points
+        self.tree = cKDTree(self._moved(points.rows(slice(None))))
+
+    def _moved(self, rows: np.ndarray) -> np.ndarray:
+        return doubles(rows, self.points.mean).div_(self.points.unit).numpy()
+
+    def pick(self, queries: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+        distances, places = self.tree.query(self._moved(queries), range(1, width + 1))
+        return distances**2, places
+
+    def within(self, queries: np.ndarray, reach: np.ndarray) -> list[np.ndarray]:
+        found = self.tree.query_ball_point(self._moved(queries), np.sqrt(reach)) if len(queries) else ()
+        return [np.array(near, np.int64) for near in found]
+
+    def slack(self, queries: np.ndarray) -> np.ndarray:
+        return 1e-13 * (np.linalg.norm(self._moved(queries), axis=1) + 1) ** 2
 
 
 def _exact(points: _Points, queries: np.ndarray, places: np.ndarray) -> np.ndarray:
