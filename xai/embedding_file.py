@@ -1,0 +1,437 @@
+"""Embeddings of the same images in one Parquet file: columns of small whole numbers, and JSON that says what they are.
+
+Coordinates are whole steps of their range (16 bits unless fewer are asked for; `coordinate_error` says how far off
+that is), the three largest probabilities have 8 bits (off by at most 0.002), and shared neighbours are counts. Several
+embeddings, such as the t-SNE and the UMAP of one network, share the columns in which they agree. A file that is read
+may be anybody's: nothing in it is run, and every size, type and range is checked.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import stat
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.files import write_by_rename
+from xai.attribution_types import ExplanationError
+from xai.embedding import (
+    MOST_NEIGHBOURS,
+    Answers,
+    Between,
+    Degraded,
+    Embedding,
+    EmbeddingRequest,
+    Map,
+    Quality,
+    Share,
+)
+
+FORMAT = "xai-embedding-file-1"
+MAX_BYTES = 2**26
+MAX_ROWS = 1_000_000
+MAX_COLUMNS = 4_000
+MAX_VALUES = 2**27
+MAX_FACTS = 2**25
+MAX_CLASSES = 2**15 - 1
+MAX_ID_LENGTH = 1_000
+"""Limits of a file that is read: bytes, rows, columns, rows times columns, bytes of its JSON, classes, and the bytes
+of one id."""
+PROBABILITY_ERROR = 0.5 / 255
+_KEY = b"xai-embedding"
+_DIGITS = 6
+"""Significant digits of numbers that are not of single images."""
+_COMPRESSION_LEVEL = 19
+
+
+class EmbeddingFileError(ExplanationError):
+    """A file of embeddings that can't be used; the message is one sentence."""
+
+
+def coordinate_error(low: float, high: float, bits: int = 16) -> float:
+    """How far off a coordinate between `low` and `high` may be as it is kept, in the same unit."""
+    return (high - low) / (2**bits - 1) / 2
+
+
+def write(path: Path, embeddings: Sequence[Embedding], bits: int = 16) -> None:
+    """Write embeddings of the same images by rename; coordinates have `bits` bits, 8 to 16.
+
+    Raises `ExplanationError` for none, for images or classes that differ, and for coordinates that are no numbers.
+    """
+    if not embeddings or not 8 <= bits <= 16:
+        raise ExplanationError(
+            f"{len(embeddings)} embeddings with {bits} bits were given; allowed are 1 or more, and 8 to 16."
+        )
+    first = embeddings[0]
+    for each in embeddings[1:]:
+        same = each.ids == first.ids and each.classes == first.classes
+        if not same or not np.array_equal(each.labels, first.labels):
+            raise ExplanationError("embeddings of different images or classes were given for one file.")
+    writer = _Writer(bits)
+    facts = {
+        "format": FORMAT,
+        "classes": list(first.classes),
+        "embeddings": [writer.embedding(each) for each in embeddings],
+        "versions": versions(),
+    }
+    write_by_rename(path, lambda temporary: writer.write(temporary, first, facts))
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that maps depend on."""
+    from importlib import metadata
+
+    from xai.export import package_versions
+
+    names = ("scikit-learn", "umap-learn", "openTSNE", "pyarrow")
+    return package_versions() | {name: metadata.version(name) for name in names}
+
+
+@dataclass
+class _Writer:
+    """Columns by name, each kept once."""
+
+    bits: int
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+    names: dict[bytes, str] = field(default_factory=dict)
+
+    def put(self, columns: Iterable[np.ndarray]) -> list[str]:
+        """Keep columns `(N,)`; returns their names."""
+        return [self._put(np.ascontiguousarray(column)) for column in columns]
+
+    def _put(self, column: np.ndarray) -> str:
+        digest = hashlib.sha256(str(column.dtype).encode() + column.tobytes()).digest()
+        name = self.names.setdefault(digest, f"c{len(self.names)}")
+        self.columns[name] = column
+        return name
+
+    def embedding(self, one: Embedding) -> dict[str, Any]:
+        """What is said of an embedding, its arrays by the names of their columns."""
+        return {
+            "request": one.request.to_json(),
+            "notes": list(one.notes),
+            "maps": [self.map(each) for each in one.maps],
+            "between": self.between(one.between, one.maps),
+        }
+
+    def map(self, one: Map) -> dict[str, Any]:
+        narrow = np.uint16 if len(one.neighbours) <= 2**16 else np.int32
+        return {
+            "model": one.model,
+            "sha256": one.model_sha256,
+            "layer": one.layer,
+            "dimensions": one.dimensions,
+            "coordinates": self.coordinates(one.coordinates),
+            "neighbours": self.put(one.neighbours.astype(narrow).T),
+            "answers": self.answers(one.answers),
+            "quality": quality_json(one.quality),
+            "degraded": [self.degraded(each, one.neighbours.shape[1]) for each in one.degraded],
+            "engine": one.engine,
+            "notes": list(one.notes),
+        }
+
+    def coordinates(self, points: np.ndarray) -> dict[str, Any]:
+        if not np.isfinite(points).all():
+            raise ExplanationError("the map has a point whose coordinates are no numbers; it can't be kept.")
+        places = points.astype(np.float64)
+        low, high = places.min(0, initial=np.inf), places.max(0, initial=-np.inf)
+        unit = np.where(high > low, high - low, 1.0) / (2**self.bits - 1)
+        steps = np.round((places - low) / unit).astype(np.uint16)
+        return {"columns": self.put(steps.T), "low": low.tolist(), "high": high.tolist(), "bits": self.bits}
+
+    def answers(self, one: Answers) -> dict[str, Any]:
+        narrow = np.int8 if one.classes.max(initial=0) < 128 else np.int16
+        shares = np.round(255 * one.probabilities.astype(np.float64)).clip(0, 255)
+        return {
+            "classes": self.put(one.classes.astype(narrow).T),
+            "probabilities": self.put(shares.astype(np.uint8).T),
+        }
+
+    def degraded(self, one: Degraded, k: int) -> dict[str, Any]:
+        return {
+            "severity": one.severity,
+            "coordinates": self.coordinates(one.coordinates),
+            "answers": self.answers(one.answers),
+            "overlap": self.shared(one.overlap, k),
+            "knn_accuracy": share_json(one.knn_accuracy),
+            "drift": plain(one.drift),
+        }
+
+    def shared(self, overlap: np.ndarray, k: int) -> str:
+        """Shares of k neighbours as counts."""
+        return self._put(np.round(np.nan_to_num(overlap) * k).astype(np.uint8))
+
+    def between(self, one: Between | None, maps: Sequence[Map]) -> dict[str, Any] | None:
+        if one is None:
+            return None
+        return {
+            "overlap": self.shared(one.overlap, maps[0].neighbours.shape[1]),
+            "mean": share_json(one.mean),
+            "chance": plain(one.chance),
+            "residual": plain(one.residual),
+            "residual_2d": plain(one.residual_2d),
+        }
+
+    def write(self, path: Path, one: Embedding, facts: Mapping[str, Any]) -> None:
+        """Write the Parquet file."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        text = json.dumps(facts, allow_nan=False, separators=(",", ":")).encode()
+        table = pa.table({"id": pa.array(one.ids, pa.string()), "label": one.labels, **self.columns})
+        coded = base64.b85encode(zlib.compress(text, 9))
+        encodings = dict.fromkeys(table.column_names, "PLAIN")
+        encodings |= {"id": "DELTA_BYTE_ARRAY", "label": "DELTA_BINARY_PACKED"}
+        wide = [name for name, column in self.columns.items() if column.dtype.itemsize > 1]
+        encodings |= dict.fromkeys(wide, "BYTE_STREAM_SPLIT")  # 13 % smaller than whole numbers one by one
+        with pq.ParquetWriter(
+            path,
+            table.schema,
+            compression="zstd",
+            compression_level=_COMPRESSION_LEVEL,
+            use_dictionary=False,
+            column_encoding=encodings,
+            write_statistics=False,
+            write_page_checksum=True,
+            store_schema=False,  # it would hold the metadata once more
+        ) as writer:
+            writer.write_table(table)
+            writer.add_key_value_metadata({_KEY: coded})
+
+
+def plain(value: Any) -> Any:
+    """A number or an array as JSON: rounded, and None for what is no number."""
+    if isinstance(value, np.ndarray):
+        return [plain(each) for each in value]
+    number = float(value)
+    return float(f"{number:.{_DIGITS}g}") if math.isfinite(number) else None
+
+
+def share_json(one: Share) -> list[Any]:
+    """Value, ends and number."""
+    return [plain(one.value), plain(one.low), plain(one.high), one.n]
+
+
+def quality_json(one: Quality) -> dict[str, Any]:
+    """All fields of a `Quality`, JSON-able."""
+    numbers = ("trustworthiness", "continuity", "silhouette", "mean_silhouette", "distances")
+    return {
+        **{name: plain(getattr(one, name)) for name in numbers},
+        "judged": one.judged,
+        "knn_accuracy": share_json(one.knn_accuracy),
+        "knn_accuracy_2d": share_json(one.knn_accuracy_2d),
+        "warnings": list(one.warnings),
+    }
+
+
+def read(path: Path) -> tuple[Embedding, ...]:
+    """The embeddings of a file that `write` wrote; the file may be anybody's.
+
+    Raises `EmbeddingFileError` with one sentence when it is missing, too large, damaged, or not sound.
+    """
+    return _guarded(path, _read)
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """What a file says of itself, without its rows: `embeddings` (their requests and maps), `classes`, `versions`."""
+    return _guarded(path, lambda stream, name: _facts(stream, name))
+
+
+def _guarded(path: Path, take: Any) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode) or state.st_size > MAX_BYTES:
+            raise EmbeddingFileError(
+                f"{path.name} is no file of an embedding; allowed are regular files of up to {MAX_BYTES // 2**20} MiB."
+            )
+        return take(pq.ParquetFile(path, page_checksum_verification=True), path.name)
+    except EmbeddingFileError:
+        raise
+    except FileNotFoundError as error:
+        raise EmbeddingFileError(f"there is no file {path.name}.") from error
+    except (pa.ArrowException, OSError, MemoryError, RecursionError) as error:
+        raise EmbeddingFileError(f"{path.name} is not a Parquet file, or it is damaged.") from error
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, zlib.error) as error:
+        raise EmbeddingFileError(f"{path.name} is not an embedding that this program wrote.") from error
+
+
+def _facts(stream: Any, name: str) -> dict[str, Any]:
+    """The JSON of a file whose sizes are allowed."""
+    shape = stream.metadata
+    sizes = sum(shape.row_group(group).total_byte_size for group in range(shape.num_row_groups))
+    if not (
+        1 <= shape.num_rows <= MAX_ROWS
+        and shape.num_columns <= MAX_COLUMNS
+        and shape.num_rows * shape.num_columns <= MAX_VALUES
+        and sizes <= 8 * MAX_VALUES
+    ):
+        raise EmbeddingFileError(
+            f"{name} has {shape.num_rows:,} rows of {shape.num_columns:,} columns, which is more than is allowed."
+        )
+    unpacker = zlib.decompressobj()
+    text = unpacker.decompress(base64.b85decode((shape.metadata or {})[_KEY]), MAX_FACTS)
+    facts: dict[str, Any] = json.loads(text)
+    if facts["format"] != FORMAT or not facts["embeddings"] or not 1 <= len(facts["classes"]) <= MAX_CLASSES:
+        raise ValueError("another format")
+    return facts
+
+
+def _read(stream: Any, name: str) -> tuple[Embedding, ...]:
+    facts = _facts(stream, name)
+    schema = stream.schema_arrow
+    if len(set(schema.names)) != len(schema.names):
+        raise ValueError("a column twice")
+    reader = _Reader(stream.read(), tuple(str(each) for each in facts["classes"]))
+    return tuple(reader.embedding(each) for each in facts["embeddings"])
+
+
+class _Reader:
+    """The columns of a file as the arrays of embeddings; raises `ValueError` or the like for what is not sound."""
+
+    def __init__(self, table: Any, classes: tuple[str, ...]) -> None:
+        import pyarrow.compute as pc
+        from pyarrow import types
+
+        self.table, self.classes, self.rows = table, classes, table.num_rows
+        ids = table["id"]
+        if not types.is_string(ids.type) or pc.max(pc.binary_length(ids)).as_py() > MAX_ID_LENGTH:
+            raise ValueError("ids that are no short texts")
+        self.ids = tuple(ids.to_pylist())
+        if len(set(self.ids)) != self.rows or None in self.ids:
+            raise ValueError("an id twice")
+        self.labels = _within(self.column("label"), 0, len(classes)).astype(np.int64)
+
+    def column(self, name: str) -> np.ndarray:
+        """A column of whole numbers."""
+        from pyarrow import types
+
+        column = self.table[str(name)]
+        if not types.is_integer(column.type) or column.null_count:
+            raise ValueError("a column that is not of whole numbers")
+        return column.to_numpy()
+
+    def columns(self, names: Sequence[str], count: int | None = None) -> np.ndarray:
+        """Columns side by side, `(N, count)` int64."""
+        if not isinstance(names, list) or (count is not None and len(names) != count):
+            raise ValueError("another number of columns")
+        found = [self.column(name).astype(np.int64) for name in names]
+        return np.stack(found, axis=1) if found else np.zeros((self.rows, 0), np.int64)
+
+    def embedding(self, found: Mapping[str, Any]) -> Embedding:
+        request = EmbeddingRequest.from_json(found["request"])
+        maps = tuple(self.map(each) for each in found["maps"])
+        if tuple(each.model for each in maps) != request.models:
+            raise ValueError("maps of other networks than the request's")
+        between = self.between(found["between"], maps)
+        return Embedding(request, self.ids, self.labels, self.classes, maps, between, _texts(found["notes"]))
+
+    def map(self, found: Mapping[str, Any]) -> Map:
+        names = found["neighbours"]
+        if len(names) > MOST_NEIGHBOURS:
+            raise ValueError("too many neighbours")
+        rows = np.arange(self.rows)[:, None]
+        neighbours = _within(self.columns(names), 0, self.rows).astype(np.int32)
+        if (neighbours == rows).any():
+            raise ValueError("an image that is its own neighbour")
+        return Map(
+            str(found["model"]),
+            str(found["sha256"]),
+            str(found["layer"]),
+            int(found["dimensions"]),
+            self.coordinates(found["coordinates"]),
+            neighbours,
+            self.answers(found["answers"]),
+            self.quality(found["quality"]),
+            tuple(self.degraded(each, len(names)) for each in found["degraded"]),
+            str(found["engine"]),
+            _texts(found["notes"]),
+        )
+
+    def coordinates(self, found: Mapping[str, Any]) -> np.ndarray:
+        low, high = (_numbers(found[end], (2,)) for end in ("low", "high"))
+        last = 2 ** int(found["bits"]) - 1
+        if not np.isfinite([low, high]).all() or (high < low).any() or not 8 <= int(found["bits"]) <= 16:
+            raise ValueError("no range of coordinates")
+        steps = _within(self.columns(found["columns"], 2), 0, last + 1)
+        return (low + steps * ((high - low) / last)).astype(np.float32)
+
+    def answers(self, found: Mapping[str, Any]) -> Answers:
+        classes = _within(self.columns(found["classes"], 3), -1, len(self.classes))
+        shares = _within(self.columns(found["probabilities"], 3), 0, 256)
+        if (classes[:, 0] < 0).any():
+            raise ValueError("an answer without a class")
+        return Answers(classes.astype(np.int16), (shares / 255).astype(np.float32))
+
+    def degraded(self, found: Mapping[str, Any], k: int) -> Degraded:
+        return Degraded(
+            float(found["severity"]),
+            self.coordinates(found["coordinates"]),
+            self.answers(found["answers"]),
+            self.shared(found["overlap"], k),
+            _share(found["knn_accuracy"]),
+            _numbers(found["drift"], (len(self.classes),)),
+        )
+
+    def shared(self, name: str, k: int) -> np.ndarray:
+        return _within(self.column(name), 0, k + 1) / k if k else np.full(self.rows, np.nan)
+
+    def quality(self, found: Mapping[str, Any]) -> Quality:
+        count = len(self.classes)
+        return Quality(
+            _number(found["trustworthiness"]),
+            _number(found["continuity"]),
+            int(found["judged"]),
+            _share(found["knn_accuracy"]),
+            _share(found["knn_accuracy_2d"]),
+            _numbers(found["silhouette"], (count,)),
+            _number(found["mean_silhouette"]),
+            _numbers(found["distances"], (count, count)),
+            _texts(found["warnings"]),
+        )
+
+    def between(self, found: Mapping[str, Any] | None, maps: Sequence[Map]) -> Between | None:
+        if found is None:
+            return None
+        numbers = (_number(found[name]) for name in ("chance", "residual", "residual_2d"))
+        overlap = self.shared(found["overlap"], maps[0].neighbours.shape[1])
+        return Between(overlap, _share(found["mean"]), *numbers)
+
+
+def _within(values: np.ndarray, low: int, end: int) -> np.ndarray:
+    if len(values) and values.size and (values.min() < low or values.max() >= end):
+        raise ValueError(f"a number outside {low} to {end - 1}")
+    return values
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _numbers(values: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers of a shape, NaN for None."""
+    found = np.array(values, dtype=object)
+    if found.shape != shape:
+        raise ValueError(f"numbers of the shape {found.shape} instead of {shape}")
+    return np.array([_number(each) for each in found.ravel()], np.float64).reshape(shape)
+
+
+def _share(found: Sequence[Any]) -> Share:
+    value, low, high, n = found
+    return Share(_number(value), _number(low), _number(high), int(n))
+
+
+def _texts(found: Any) -> tuple[str, ...]:
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise ValueError("notes that are no texts")
+    return tuple(found)
