@@ -68,7 +68,7 @@ def refusals(model: Model, images: Tensor) -> Iterator[None]:
 def check_call(model: Model, layer: str, calls: int) -> None:
     """Raise `ExplanationError` when a layer that ran `calls` times did not run as often as its name asks for."""
     name, call = split_call(layer)
-    if call > calls or not call:
+    if call > calls:
         given = f"runs {calls} times" if calls else "is not run"
         raise ExplanationError(f"{name} {given} by {model.name}; there is no call {call}.")
 

@@ -143,7 +143,6 @@ def trim(
     for place, (_, size) in sorted(sizes.items(), key=lambda entry: entry[1]):
         if left <= (LIMIT if limit is None else limit):
             return
-        claimed = claim(place) if claim else contextlib.nullcontext()
         if place in spared:
             continue
         with contextlib.ExitStack() as held:
