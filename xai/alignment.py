@@ -20,7 +20,7 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Aligned:
-    """One layout laid onto another: `place` is `(points - centre) @ rotation * scale + target`.
+    """One layout laid onto another: `apply` is `(points - centre) @ rotation * scale + target`.
 
     `rotation` `(2, 2)` is orthogonal (it may mirror), `centre` and `target` are `(2,)`. `coordinates` `(N, 2)` float32
     are those of the layout moved. `residual` in [0, 1] is the share of the other layout's spread that is left between
@@ -34,7 +34,7 @@ class Aligned:
     coordinates: np.ndarray
     residual: float
 
-    def place(self, points: np.ndarray) -> np.ndarray:
+    def apply(self, points: np.ndarray) -> np.ndarray:
         """Further points `(M, 2)` of the moved layout, such as degraded images, moved as it was; float32."""
         return _placed(points, self.rotation, self.scale, self.centre, self.target)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from xai.attribution_types import ExplanationError
 from xai.embedding import Quality, Share
-from xai.feature_blocks import checked, doubles, mean_of, not_finite, spans
+from xai.feature_blocks import Cancel, checked, doubles, mean_of, not_finite, spans, tell
 from xai.neighbours import Neighbours, nearest
 from xai.statistics import bca_of_counts, wilson
 
@@ -96,7 +96,13 @@ def mean_share(values: np.ndarray, seed: int = 0) -> Share:
 
 
 def trustworthiness(
-    vectors: np.ndarray, coordinates: np.ndarray, k: int, sample: int = SAMPLE, seed: int = 0
+    vectors: np.ndarray,
+    coordinates: np.ndarray,
+    k: int,
+    sample: int = SAMPLE,
+    seed: int = 0,
+    *,
+    cancelled: Cancel | None = None,
 ) -> float:
     """How far those that a picture shows as neighbours are neighbours in feature space, in [0, 1]; 1 is all of them.
 
@@ -109,8 +115,8 @@ def trustworthiness(
     judged = _judged(len(vectors), sample, seed)
     if not _is_defined(vectors, coordinates, k):
         return math.nan
-    shown = nearest(coordinates, k, queries=coordinates[judged], own=judged)
-    return _without_intruders(vectors, judged, shown.index)
+    shown = nearest(coordinates, k, queries=coordinates[judged], own=judged, cancelled=cancelled)
+    return _without_intruders(vectors, judged, shown.index, cancelled)
 
 
 def continuity(
@@ -119,18 +125,20 @@ def continuity(
     k: int,
     sample: int = SAMPLE,
     seed: int = 0,
+    *,
     neighbours: Neighbours | None = None,
+    cancelled: Cancel | None = None,
 ) -> float:
     """How far neighbours in feature space are shown as neighbours: trustworthiness with the two spaces swapped.
 
     `neighbours` are those of all `vectors` where they are known already, at least k of them.
     """
     if neighbours is None or neighbours.k < k:
-        return trustworthiness(coordinates, vectors, k, sample, seed)
+        return trustworthiness(coordinates, vectors, k, sample, seed, cancelled=cancelled)
     judged = _judged(len(vectors), sample, seed)
     if not _is_defined(vectors, coordinates, k):
         return math.nan
-    return _without_intruders(coordinates, judged, neighbours.index[judged, :k])
+    return _without_intruders(coordinates, judged, neighbours.index[judged, :k], cancelled)
 
 
 def _is_defined(vectors: np.ndarray, coordinates: np.ndarray, k: int) -> bool:
@@ -147,10 +155,12 @@ def _judged(count: int, sample: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(count, sample, replace=False))
 
 
-def _without_intruders(vectors: np.ndarray, judged: np.ndarray, shown: np.ndarray) -> float:
+def _without_intruders(
+    vectors: np.ndarray, judged: np.ndarray, shown: np.ndarray, cancelled: Cancel | None
+) -> float:
     """The formula of `trustworthiness`: `shown` `(n, k)` are rows for each of the `judged` `(n,)`."""
     k, excess = shown.shape[1], 0
-    for rows, squared in _squared_distances(vectors, judged):
+    for rows, squared in _squared_distances(vectors, judged, cancelled):
         for own, places, distances in zip(judged[rows], shown[rows], squared.numpy(), strict=True):
             wanted = distances[places]
             distances[own] = math.inf
@@ -160,13 +170,16 @@ def _without_intruders(vectors: np.ndarray, judged: np.ndarray, shown: np.ndarra
     return 1 - 2 * excess / (len(judged) * k * (2 * len(vectors) - 3 * k - 1))
 
 
-def _squared_distances(vectors: np.ndarray, judged: np.ndarray) -> Iterator[tuple[slice, Tensor]]:
+def _squared_distances(
+    vectors: np.ndarray, judged: np.ndarray, cancelled: Cancel | None
+) -> Iterator[tuple[slice, Tensor]]:
     """Squared distances `(n, N)` float64 of some of the judged rows at a time to all rows; equal rows have 0."""
     mean = mean_of(vectors)
     for rows in spans(len(judged), 2 * len(vectors)):
         ours = doubles(vectors[judged[rows]], mean)
         squared = torch.empty(len(ours), len(vectors), dtype=torch.float64)
         for span in spans(len(vectors), 2 * vectors.shape[1]):
+            tell(None, cancelled, 0, 0, "")
             squared[:, span] = _between(ours, doubles(vectors[span], mean))
         yield rows, squared
 
@@ -179,7 +192,13 @@ def _between(x: Tensor, y: Tensor) -> Tensor:
 
 
 def silhouette(
-    vectors: np.ndarray, labels: np.ndarray, classes: int, sample: int = SAMPLE, seed: int = 0
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    sample: int = SAMPLE,
+    seed: int = 0,
+    *,
+    cancelled: Cancel | None = None,
 ) -> tuple[np.ndarray, float]:
     """Silhouette of each class `(C,)` and its mean over images, in [-1, 1].
 
@@ -194,7 +213,7 @@ def silhouette(
     if (counts > 0).sum() < 2 or counts.max() < 2:
         return by_class, math.nan
     judged = _of_each_class(labels, counts, sample, seed)
-    values, kept = _silhouettes(vectors, labels, counts, judged), labels[judged]
+    values, kept = _silhouettes(vectors, labels, counts, judged, cancelled), labels[judged]
     known = np.flatnonzero(counts > 1)
     by_class[known] = [values[kept == number].mean() for number in known]
     return by_class, float(by_class[known] @ counts[known] / counts[known].sum())
@@ -219,13 +238,13 @@ def _of_each_class(labels: np.ndarray, counts: np.ndarray, sample: int, seed: in
 
 
 def _silhouettes(
-    vectors: np.ndarray, labels: np.ndarray, counts: np.ndarray, judged: np.ndarray
+    vectors: np.ndarray, labels: np.ndarray, counts: np.ndarray, judged: np.ndarray, cancelled: Cancel | None
 ) -> np.ndarray:
     """Silhouettes `(n,)` of the judged rows; 0 where all distances are."""
     member = torch.zeros(len(labels), len(counts), dtype=torch.float64)
     member[torch.arange(len(labels)), torch.from_numpy(labels.astype(np.int64))] = 1
     values = np.empty(len(judged))
-    for rows, squared in _squared_distances(vectors, judged):
+    for rows, squared in _squared_distances(vectors, judged, cancelled):
         sums = (squared.sqrt_() @ member).numpy()
         here, own = np.arange(len(sums)), labels[judged[rows]]
         inside = sums[here, own] / (counts[own] - 1)
@@ -257,14 +276,18 @@ def class_distances(middles: np.ndarray) -> np.ndarray:
     return between / _unit(middles)
 
 
-def drift(clean: np.ndarray, degraded: np.ndarray) -> np.ndarray:
-    """How far each class centre moves from `clean` to `degraded` `(C, D)`, `(C,)` in the unit of `class_distances`:
-    the mean distance between clean centres."""
-    if clean.shape != degraded.shape:
+def drift(vectors: np.ndarray, degraded: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """How far the centre of each class moves from `vectors` to `degraded`, both `(N, D)` of the same images.
+
+    `(C,)`, from 0, in the unit of `class_distances`: the mean distance between clean centres. NaN for a class without
+    images, and where there is no such unit.
+    """
+    if vectors.shape != degraded.shape:
         raise ExplanationError(
-            f"The centres are tables of {clean.shape} and {degraded.shape}; allowed are equal ones."
+            f"The features are tables of {vectors.shape} and {degraded.shape}; allowed are equal ones."
         )
-    return np.linalg.norm(degraded - clean, axis=1) / _unit(clean)
+    clean, moved = (centres(part, labels, classes) for part in (vectors, degraded))
+    return np.linalg.norm(moved - clean, axis=1) / _unit(clean)
 
 
 def _unit(middles: np.ndarray) -> float:
@@ -285,26 +308,27 @@ def quality(
     *,
     sample: int = SAMPLE,
     seed: int = 0,
+    cancelled: Cancel | None = None,
 ) -> Quality:
     """How far the picture `coordinates` `(N, 2)` of `vectors` `(N, D)` can be trusted, with warnings in words.
 
     `neighbours` are those of all vectors; their k is that of every number, made smaller for trustworthiness and
-    continuity where the images are too few. `labels` `(N,)` are places in `classes`. Values that are not finite give
-    NaN for what rests on them, and a warning.
+    continuity where the images are too few. `labels` `(N,)` are numbers of the named `classes`. Where a value is not
+    finite nothing is judged: all is NaN, and a warning says so.
     """
     bad = not_finite(vectors), not_finite(coordinates)
     if any(bad):
         return _unjudged(len(classes), bad, len(vectors))
     k = min(neighbours.k, (len(vectors) - 1) // 2)
     middles = centres(vectors, labels, len(classes))
-    silhouettes, mean = silhouette(vectors, labels, len(classes), sample, seed)
-    trust = trustworthiness(vectors, coordinates, k, sample, seed)
+    silhouettes, mean = silhouette(vectors, labels, len(classes), sample, seed, cancelled=cancelled)
+    trust = trustworthiness(vectors, coordinates, k, sample, seed, cancelled=cancelled)
     return Quality(
         trust,
-        continuity(vectors, coordinates, k, sample, seed, neighbours),
+        continuity(vectors, coordinates, k, sample, seed, neighbours=neighbours, cancelled=cancelled),
         min(len(vectors), sample),
         knn_accuracy(neighbours, labels),
-        knn_accuracy(nearest(coordinates, neighbours.k), labels),
+        knn_accuracy(nearest(coordinates, neighbours.k, cancelled=cancelled), labels),
         silhouettes,
         mean,
         class_distances(middles),
