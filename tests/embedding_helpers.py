@@ -32,6 +32,7 @@ def embedding(
         limit=n,
         projecting=Projecting(method=method),
         degradation="gaussian_noise" if severities else "none",
+        scale="cifar-c" if severities else "",
         severities=tuple(severities),
         k=k,
     )

@@ -49,7 +49,6 @@ PROBABILITY_ERROR = 0.5 / 255
 _KEY = b"xai-embedding"
 _DIGITS = 6
 """Significant digits of numbers that are not of single images."""
-_COMPRESSION_LEVEL = 19
 
 
 class EmbeddingFileError(ExplanationError):
@@ -61,8 +60,8 @@ def coordinate_error(low: float, high: float, bits: int = 16) -> float:
     return (high - low) / (2**bits - 1) / 2
 
 
-def write(path: Path, embeddings: Sequence[Embedding], bits: int = 16) -> None:
-    """Write embeddings of the same images by rename; coordinates have `bits` bits, 8 to 16.
+def write(path: Path, embeddings: Sequence[Embedding], bits: int = 16, level: int = 19) -> None:
+    """Write embeddings of the same images by rename; coordinates have `bits` bits, 8 to 16, and zstd's `level`.
 
     Raises `ExplanationError` for none, for images or classes that differ, and for coordinates that are no numbers.
     """
@@ -75,7 +74,7 @@ def write(path: Path, embeddings: Sequence[Embedding], bits: int = 16) -> None:
         same = each.ids == first.ids and each.classes == first.classes
         if not same or not np.array_equal(each.labels, first.labels):
             raise ExplanationError("embeddings of different images or classes were given for one file.")
-    writer = _Writer(bits)
+    writer = _Writer(bits, level)
     facts = {
         "format": FORMAT,
         "classes": list(first.classes),
@@ -100,6 +99,7 @@ class _Writer:
     """Columns by name, each kept once."""
 
     bits: int
+    level: int
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     names: dict[bytes, str] = field(default_factory=dict)
 
@@ -196,7 +196,7 @@ class _Writer:
             path,
             table.schema,
             compression="zstd",
-            compression_level=_COMPRESSION_LEVEL,
+            compression_level=self.level,
             use_dictionary=False,
             column_encoding=encodings,
             write_statistics=False,
