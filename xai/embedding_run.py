@@ -7,10 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from data.catalogue import open_dataset
-from data.datasets import ImageSource, Progress, evenly_spread
+from data.datasets import ImageSource, Progress, evenly_spread, open_dataset
 from models import zoo
 from models.registry import Model
 from xai import alignment, embedding_metrics, projection
@@ -97,7 +95,7 @@ class _Work:
         for model in models:
             arranged.append(self.arrange(model, images, arranged[0] if arranged else None))
             maps.append(self.map(arranged[-1], images, classes))
-        between = _between(arranged, self.request.k) if len(arranged) > 1 else None
+        between = _between(arranged) if len(arranged) > 1 else None
         labels = images.labels.numpy().astype(np.int64)
         return Embedding(self.request, images.ids, labels, classes, tuple(maps), between, images.notes)
 
@@ -107,7 +105,7 @@ class _Work:
         self.next(f"neighbours in {model.name}")
         near = nearest(
             clean.vectors,
-            max(request.k, request.projecting.neighbours),
+            min(request.k, max(len(images) - 1, 1)),
             progress=self.report,
             cancelled=self.cancelled,
         )
@@ -148,8 +146,10 @@ class _Work:
     def map(self, done: _Arranged, images: ImageSource, classes: tuple[str, ...]) -> Map:
         request, model = self.request, done.model
         labels = images.labels.numpy()
-        near = first_of(done.near, request.k)
-        quality = embedding_metrics.quality(done.clean.vectors, done.coordinates, near, labels, len(classes))
+        near = done.near
+        quality = embedding_metrics.quality(
+            done.clean.vectors, done.coordinates, near, labels, classes, cancelled=self.cancelled
+        )
         degraded = tuple(
             self.degraded(done, near, images, classes, severity) for severity in request.severities
         )
@@ -179,10 +179,10 @@ class _Work:
         found = self.features(done.model, images, severity)
         self.next(f"{done.model.name} at severity {severity:g}")
         labels, clean = images.labels.numpy(), done.clean.vectors
-        others = without_self(nearest(clean, near.index.shape[1] + 1, queries=found.vectors))
+        others = nearest(clean, near.k, queries=found.vectors, own=np.arange(len(clean)))
         placed = Degraded(
             severity,
-            done.laid(done.projection.place(found.vectors)),
+            done.laid(done.projection.place(found.vectors, cancelled=self.cancelled)),
             answers_of(found, done.model.classes, classes),
             embedding_metrics.overlap(near, others),
             embedding_metrics.knn_accuracy(others, labels),
@@ -192,40 +192,21 @@ class _Work:
         return placed
 
 
-def first_of(near: Neighbours, k: int) -> Neighbours:
-    """The k nearest of those that are known."""
-    return Neighbours(near.index[:, :k], near.distance[:, :k])
-
-
-def without_self(near: Neighbours) -> Neighbours:
-    """One neighbour fewer `(N, k - 1)`: row i's own number i is left out, or else the farthest."""
-    rows, k = near.index.shape
-    own = near.index == np.arange(rows)[:, None]
-    own[~own.any(1), -1] = True
-    return Neighbours(near.index[~own].reshape(rows, k - 1), near.distance[~own].reshape(rows, k - 1))
-
-
 def answers_of(found: Features, own: Sequence[str], classes: Sequence[str]) -> Answers:
     """The three largest probabilities, with class numbers that mean `classes` instead of the network's `own`."""
-    count = min(3, len(own))
-    top = torch.from_numpy(np.array(found.probabilities, np.float32)).topk(count, 1)
+    top, probabilities = found.top(3)
     numbers = np.array([classes.index(name) for name in own], np.int16)
-    shape = (len(found.probabilities), 3 - count)
-    return Answers(
-        np.hstack([numbers[top.indices.numpy()], np.full(shape, -1, np.int16)]),
-        np.hstack([top.values.numpy(), np.zeros(shape, np.float32)]),
-    )
+    return Answers(np.where(top >= 0, numbers[top], np.int16(-1)), probabilities)
 
 
-def _between(arranged: Sequence[_Arranged], k: int) -> Between:
+def _between(arranged: Sequence[_Arranged]) -> Between:
     """How alike two networks arrange the same images."""
     a, b = arranged
-    shared = embedding_metrics.overlap(first_of(a.near, k), first_of(b.near, k))
-    k = min(k, a.near.index.shape[1])
+    shared = embedding_metrics.overlap(a.near, b.near)
     return Between(
         shared,
         embedding_metrics.mean_share(shared),
-        k / max(len(shared) - 1, 1),
+        embedding_metrics.chance_overlap(len(shared), a.near.k),
         alignment.feature_residual(a.clean.vectors, b.clean.vectors),
         alignment.procrustes(a.projection.coordinates, b.projection.coordinates).residual,
     )
