@@ -1,0 +1,453 @@
+"""Figure of one or two maps: points by class or by answer, what happens to them when degraded, and what is measured.
+
+Below each map stands what was computed in the features themselves, as the picture alone proves nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from data.degradations import DEGRADATIONS, SCALES, resolve_name, resolve_scale
+from xai.attribution_types import ExplanationError
+from xai.class_colours import MARKERS, Look
+from xai.embedding import Embedding, Map, Share
+from xai.embedding_looks import (
+    COLOURINGS,
+    Coloured,
+    centroids,
+    coloured,
+    density,
+    diameter,
+    hull,
+    severity_of,
+)
+from xai.figure_parts import WIDTHS, Sheet, short, wrapped
+from xai.figures import drawing
+
+MOST_VECTORS = 5_000
+"""More points than these are drawn as a picture within the figure, so that a PDF of 10,000 stays small."""
+MOST_ARROWS = 150
+TITLES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
+_METHOD_WORDS = {"pca": "PCA: the two directions in which the features vary most."}
+_CHUNKS = 8
+_GREY = "#444444"
+_LETTER = 0.047
+"""Inches that a letter of 6 points takes."""
+_LINE = 0.105
+
+
+@dataclass(frozen=True)
+class MapStyle:
+    """How a figure of maps looks; nothing here changes a number.
+
+    `colour` is one of `COLOURINGS`. `severity` is that of the degraded points which `degraded` shows, with `arrows`
+    from the clean ones, and of transitions: the strongest unless it is given. `centroids` names the classes at their
+    middles, `hulls` go around 90 % of a class, `density` draws contours that hold 50 % and 90 % of all points.
+    """
+
+    width: str = "two-column"
+    colour: str = "label"
+    degraded: bool = False
+    arrows: bool = False
+    severity: float | None = None
+    centroids: bool = False
+    hulls: bool = False
+    density: bool = False
+
+    def __post_init__(self) -> None:
+        for value, allowed in ((self.width, tuple(WIDTHS)), (self.colour, COLOURINGS)):
+            if value not in allowed:
+                raise ExplanationError(f"{value!r} was given; allowed are {', '.join(allowed)}.")
+
+
+DEFAULT_MAPS = MapStyle()
+
+
+def embedding_figure(found: Embedding, style: MapStyle = DEFAULT_MAPS) -> Figure:
+    """The maps of an embedding side by side, or above each other over one column.
+
+    Raises `ExplanationError` where the style asks for degraded images and there are none.
+    """
+    return _Layout(found, style).draw()
+
+
+class _Layout:
+    """The figure's measures in inches, and what is drawn where."""
+
+    def __init__(self, found: Embedding, style: MapStyle) -> None:
+        self.found, self.style, self.width = found, style, WIDTHS[style.width]
+        self.columns = len(found.maps) if style.width == "two-column" else 1
+        self.gap = 0.16
+        self.side = min((self.width - self.gap * (self.columns + 1)) / self.columns, 4.6)
+        self.looks = [coloured(found, one, style.colour, against=self.severity(one)) for one in found.maps]
+        letters = int(self.panel_width / 0.0435)
+        self.facts = [[wrapped(line, letters) for line in map_lines(found, one)] for one in found.maps]
+        self.badges = [[wrapped(line, letters - 2) for line in one.quality.warnings] for one in found.maps]
+        self.below = wrapped(" ".join(notes(found, style)), int((self.width - 0.2) / 0.0405))
+
+    @property
+    def panel_width(self) -> float:
+        """Room for the words below a map; one map alone lets them run on to the right edge."""
+        return self.side if self.columns == 2 or self.style.width == "one-column" else self.width - 0.3
+
+    def severity(self, one: Map) -> float | None:
+        """The severity that is shown, None where there is none."""
+        if not one.degraded:
+            return None
+        return one.degraded[-1].severity if self.style.severity is None else self.style.severity
+
+    def shown_severities(self, one: Map) -> list[float]:
+        """The severities whose points are drawn beside the clean ones."""
+        style = self.style
+        if not (style.degraded or style.arrows or style.colour == "severity"):
+            return []
+        if not one.degraded:
+            raise ExplanationError("degraded points are to be drawn, but no degradation was asked for.")
+        if style.colour == "severity" and style.severity is None:
+            return [each.severity for each in one.degraded]
+        chosen = self.severity(one)
+        return [] if chosen is None else [severity_of(one, chosen).severity]
+
+    def draw(self) -> Figure:
+        with drawing():
+            words = max(
+                _height(f) + _height(b) + 0.06 * (1 + len(b))
+                for f, b in zip(self.facts, self.badges, strict=True)
+            )
+            row = 0.24 + self.side + 0.06 + words
+            rows = math.ceil(len(self.found.maps) / self.columns)
+            legend = self.legend_height()
+            foot = _LINE * 0.92 * (self.below.count("\n") + 1) + 0.1
+            sheet = Sheet(self.width, rows * row + legend + foot + 0.02)
+            for place, one in enumerate(self.found.maps):
+                line, column = divmod(place, self.columns)
+                self.panel(sheet, place, one, (self.left(column), line * row))
+            self.legend(sheet, rows * row)
+            sheet.text(
+                0.1, rows * row + legend + 0.03, self.below, fontsize=5.5, color=_GREY, linespacing=1.15
+            )
+            return sheet.figure
+
+    def left(self, column: int) -> float:
+        if self.columns == 2 or self.style.width == "one-column":
+            return self.gap + column * (self.side + self.gap)
+        return (self.width - self.side) / 2
+
+    def panel(self, sheet: Sheet, place: int, one: Map, at: tuple[float, float]) -> None:
+        """One map with its title above and its numbers below."""
+        x, y = at
+        several = len(self.found.maps) > 1
+        title = f"{'AB'[place]}: {one.model}" if several else one.model
+        sheet.text(x, y + 0.08, short(title, int(self.side / 0.056)), fontsize=7, weight="bold")
+        axes = sheet.axes(x, y + 0.24, self.side, self.side)
+        self.points(axes, place, one)
+        left = x if self.panel_width == self.side else 0.15
+        below = y + 0.24 + self.side + 0.05
+        sheet.text(left, below, "\n".join(self.facts[place]), fontsize=6, linespacing=1.2)
+        for badge in self.badges[place]:
+            sheet.text(
+                left + 0.03,
+                below + _height(self.facts[place]) + 0.03,
+                badge,
+                fontsize=6,
+                linespacing=1.15,
+                bbox={"facecolor": "#fff1cc", "edgecolor": "#b27700", "linewidth": 0.5, "pad": 2},
+            )
+            below += _height([badge]) + 0.05
+
+    def points(self, axes: Axes, place: int, one: Map) -> None:
+        """All that is inside a map's frame."""
+        shown = [(one.coordinates, self.looks[place])]
+        for severity in self.shown_severities(one):
+            looks = coloured(self.found, one, self.style.colour, severity)
+            shown.append((severity_of(one, severity).coordinates, looks))
+        ends = shown[-1][0]
+        self.frame(axes, place, one)
+        count = sum(len(coordinates) for coordinates, _ in shown)
+        axes.set_rasterization_zorder(2 if count > MOST_VECTORS else None)  # type: ignore[arg-type]
+        wide = 72 * diameter(count, self.side**2)
+        if self.style.colour == "severity":
+            shown = [_together(shown)]
+        for number, (coordinates, looks) in enumerate(shown):
+            _scatter(axes, coordinates, looks, wide, faint=number + 1 < len(shown))
+        if self.style.density:
+            _contours(axes, one.coordinates)
+        if self.style.hulls:
+            self.hulls(axes, one)
+        if self.style.arrows:
+            _arrows(axes, one.coordinates, ends)
+        if self.style.centroids:
+            _names(
+                axes,
+                centroids(one.coordinates, self.found.labels, len(self.found.classes)),
+                self.found.classes,
+            )
+
+    def frame(self, axes: Axes, place: int, one: Map) -> None:
+        """A square of equal units without ticks; maps laid onto each other show the same square."""
+        common = self.found.request.layout != "separate" and len(self.found.maps) > 1
+        points = [
+            points
+            for each in (self.found.maps if common else (one,))
+            for points in (
+                each.coordinates,
+                *(severity_of(each, s).coordinates for s in self.shown_severities(each)),
+            )
+        ]
+        low = np.min([part.min(0) for part in points], axis=0)
+        high = np.max([part.max(0) for part in points], axis=0)
+        middle, reach = (low + high) / 2, max(float((high - low).max()) * 0.52, 1e-6)
+        axes.set_xlim(middle[0] - reach, middle[0] + reach)
+        axes.set_ylim(middle[1] - reach, middle[1] + reach)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        for spine in axes.spines.values():
+            spine.set_color("#999999")
+
+    def hulls(self, axes: Axes, one: Map) -> None:
+        kinds = coloured(self.found, one, "label").kinds
+        for number, (_, look) in enumerate(kinds):
+            corners = hull(one.coordinates[self.found.labels == number])
+            if len(corners):
+                axes.fill(*corners.T, facecolor="none", edgecolor=look.colour, linewidth=0.7, zorder=3)
+
+    @property
+    def entries(self) -> list[tuple[str, Look]]:
+        """What the legend names: the kinds that occur in any map."""
+        looks = self.looks[0]
+        seen = set(np.concatenate([each.rows for each in self.looks]).tolist())
+        return [kind for number, kind in enumerate(looks.kinds) if number in seen]
+
+    def legend_columns(self) -> int:
+        longest = max(min(len(name), 22) for name, _ in self.entries)
+        return max(1, min(len(self.entries), int((self.width - 0.2) / (_LETTER * longest + 0.2))))
+
+    def legend_height(self) -> float:
+        if self.looks[0].scale is not None:
+            return 0.36
+        return _LINE * math.ceil(len(self.entries) / self.legend_columns()) + 0.06
+
+    def legend(self, sheet: Sheet, top: float) -> None:
+        """The names of the looks, or a bar of colours, in a strip of their own below the maps."""
+        if self.looks[0].scale is not None:
+            _bar(sheet, self.looks[0], top)
+            return
+        handles = [_handle(short(name, 22), look) for name, look in self.entries]
+        sheet.figure.legend(
+            handles=handles,
+            loc="upper center",
+            bbox_to_anchor=(0.5, 1 - top / sheet.height),
+            ncols=self.legend_columns(),
+            frameon=False,
+            fontsize=6,
+            borderaxespad=0,
+            borderpad=0,
+            handlelength=0.8,
+            handletextpad=0.3,
+            columnspacing=0.9,
+            labelspacing=0.2,
+        )
+
+
+def _height(lines: Sequence[str]) -> float:
+    return _LINE * sum(line.count("\n") + 1 for line in lines)
+
+
+def _handle(name: str, look: Look) -> Line2D:
+    marker = MARKERS[look.marker]
+    return Line2D(
+        [], [], linestyle="", marker=marker, markersize=3.6, color=look.colour, markeredgewidth=0, label=name
+    )
+
+
+def _together(shown: Sequence[tuple[np.ndarray, Coloured]]) -> tuple[np.ndarray, Coloured]:
+    """Points coloured by one scale as one set, so that none hides the others by coming later."""
+    values = np.concatenate([looks.values for _, looks in shown if looks.values is not None])
+    points = np.concatenate([coordinates for coordinates, _ in shown])
+    return points, Coloured((), np.zeros(len(values), np.int64), shown[0][1].scale, values)
+
+
+def _scatter(axes: Axes, points: np.ndarray, looks: Coloured, wide: float, *, faint: bool) -> None:
+    """Points in an order drawn by lot, so that no class hides the others; `faint` ones lie behind others."""
+    order = np.random.default_rng(0).permutation(len(points))
+    colours, markers = looks.colours, looks.markers
+    for part in np.array_split(order, min(_CHUNKS, max(1, len(order) // 50))):
+        for marker in dict.fromkeys(markers[part].tolist()):
+            rows = part[markers[part] == marker]
+            axes.scatter(
+                points[rows, 0],
+                points[rows, 1],
+                s=wide**2,
+                c=colours[rows].tolist(),
+                marker=MARKERS[marker],
+                linewidths=0,
+                alpha=0.3 if faint else 0.85,
+                zorder=1,
+            )
+
+
+def _contours(axes: Axes, points: np.ndarray) -> None:
+    x, y, values, levels = density(points)
+    axes.contour(
+        x, y, values, levels=levels, colors="#222222", linewidths=(0.4, 0.8)[: len(levels)], zorder=3
+    )
+
+
+def arrow_rows(count: int) -> np.ndarray:
+    """The images whose arrows are drawn: all, or `MOST_ARROWS` evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, MOST_ARROWS)).astype(int))
+
+
+def _arrows(axes: Axes, clean: np.ndarray, moved: np.ndarray) -> None:
+    rows = arrow_rows(len(clean))
+    ends = np.stack([clean[rows], moved[rows]], axis=1)
+    axes.add_collection(
+        LineCollection(list(ends), colors="#222222", linewidths=0.35, zorder=3), autolim=False
+    )
+    axes.scatter(moved[rows, 0], moved[rows, 1], s=2.2, c="#222222", linewidths=0, zorder=3)
+
+
+def _names(axes: Axes, middles: np.ndarray, classes: Sequence[str]) -> None:
+    """A name at the middle of each class, but for those that would lie on another; all have a cross."""
+    low, high = np.array([axes.get_xlim(), axes.get_ylim()]).T
+    inches = axes.get_position().width * axes.figure.get_figwidth()  # type: ignore[union-attr]
+    taken: list[np.ndarray] = []
+    axes.scatter(
+        middles[:, 0], middles[:, 1], s=9, marker="P", c="black", edgecolors="white", linewidths=0.4, zorder=4
+    )
+    for name, middle in zip(classes, middles, strict=True):
+        place = (middle - low) / (high - low) * inches
+        size = np.array([0.045 * min(len(name), 18) + 0.06, 0.13])
+        if not np.isfinite(place).all() or any(
+            (np.abs(place - box[0]) * 2 < size + box[1]).all() for box in taken
+        ):
+            continue
+        taken.append(np.stack([place, size]))
+        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}
+        axes.annotate(
+            short(name, 18),
+            middle,
+            (0, 3.2),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=5.5,
+            bbox=box,
+            zorder=5,
+            annotation_clip=True,
+        )
+
+
+def _bar(sheet: Sheet, looks: Coloured, top: float) -> None:
+    """A horizontal bar of the scale's colours."""
+    scale = looks.scale
+    if scale is None:
+        return
+    colours = LinearSegmentedColormap.from_list("scale", list(scale.colours))
+    drawn = ScalarMappable(Normalize(scale.low, scale.high or 1.0), colours)
+    axes = sheet.axes(sheet.width / 2 - 1.2, top + 0.02, 2.4, 0.08)
+    bar = sheet.figure.colorbar(drawn, cax=axes, orientation="horizontal")
+    bar.set_label(scale.words, fontsize=5.5, labelpad=1)
+    bar.ax.tick_params(labelsize=5.5, pad=1)
+    bar.outline.set_linewidth(0.4)  # type: ignore[operator]
+
+
+def percent(one: Share) -> str:
+    """A share with its interval and n, such as `81.2 % (80.4 to 82.0, n = 10,000)`."""
+    if not math.isfinite(one.value):
+        return "not defined"
+    return f"{100 * one.value:.1f} % ({100 * one.low:.1f} to {100 * one.high:.1f}, n = {one.n:,})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "not defined"
+
+
+def map_lines(found: Embedding, one: Map) -> list[str]:
+    """What is measured of one map, as lines."""
+    quality, k = one.quality, one.neighbours.shape[1]
+    lines = [
+        f"{one.layer}, {one.dimensions:,} features of {len(found.labels):,} images",
+        f"trustworthiness {_number(quality.trustworthiness)}, continuity {_number(quality.continuity)} "
+        f"(k = {k}, {quality.judged:,} images)",
+        f"label by {k} neighbours: {percent(quality.knn_accuracy)}; in the picture "
+        f"{percent(quality.knn_accuracy_2d)}",
+    ]
+    for each in one.degraded:
+        kept = f"{100 * each.overlap.mean():.1f} %" if np.isfinite(each.overlap).all() else "not defined"
+        lines.append(
+            f"severity {each.severity:g}: label by neighbours {percent(each.knn_accuracy)}; "
+            f"neighbours kept {kept}"
+        )
+    return lines
+
+
+def notes(found: Embedding, style: MapStyle) -> list[str]:
+    """Sentences below the figure: between the maps, the method, what is drawn, and how to read it."""
+    request = found.request
+    words = [*_between_words(found), *_reading_words(found)]
+    if request.severities and found.maps[0].degraded:
+        title = DEGRADATIONS[resolve_name(request.degradation)].title
+        words.append(f"Degraded by {title} ({SCALES[resolve_scale(request.scale)]}).")
+    return [*words, *_drawn_words(found, style)]
+
+
+def _between_words(found: Embedding) -> list[str]:
+    one = found.between
+    if one is None:
+        return []
+    k = found.maps[0].neighbours.shape[1]
+    residuals = [
+        f"{value:.2f} {of}"
+        for value, of in ((one.residual, "of the features"), (one.residual_2d, "of the pictures"))
+        if math.isfinite(value)
+    ]
+    words = [
+        f"Of the {k} nearest neighbours of an image, A and B share {percent(one.mean)}; by chance "
+        f"{100 * one.chance:.2g} %."
+    ]
+    return words + ([f"Procrustes residual {' and '.join(residuals)}."] if residuals else [])
+
+
+def _reading_words(found: Embedding) -> list[str]:
+    method, layout = found.request.projecting.method, found.request.layout
+    words = [_METHOD_WORDS.get(method, f"{TITLES[method]}; the axes have no unit.")]
+    if method != "pca":
+        words.append("Distances between far clusters mean little, and so do the sizes of clusters.")
+    if len(found.maps) > 1:
+        words.append(
+            "The two maps were laid out separately and can't be compared place by place."
+            if layout == "separate"
+            else "B is turned, mirrored and scaled onto A."
+        )
+    return words
+
+
+def _drawn_words(found: Embedding, style: MapStyle) -> list[str]:
+    count, words = len(found.labels), []
+    shown = style.severity if style.severity is not None else (found.request.severities or (0,))[-1]
+    if style.colour == "transition":
+        words.append(f"Answers clean -> at severity {shown:g}.")
+    if (style.degraded or style.arrows) and style.colour != "severity":
+        words.append(f"Faint: clean; full: at severity {shown:g}.")
+    if style.arrows:
+        drawn = len(arrow_rows(count))
+        many = f"{drawn} of {count:,} images" if drawn < count else "all images"
+        words.append(f"Lines lead from clean to degraded (dot) for {many}.")
+    if style.centroids:
+        words.append("Crosses: medians of classes; names that would overlap are left out.")
+    if style.hulls:
+        words.append("Hulls hold the 90 % of a class nearest to its middle.")
+    if style.density:
+        words.append("Contours hold 50 % and 90 % of the points.")
+    return words
