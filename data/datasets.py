@@ -198,10 +198,17 @@ def _with_split(name: str, split: str) -> Dataset:
 
 
 def evenly_spread(data: Source, limit: int | None) -> Source:
-    """All images, or `limit` of them; they are spread, as files may be sorted by class."""
+    """All images, or `limit` of them in their order, spread evenly over the classes and over each class.
+
+    Raises `DatasetError` for a limit below 1.
+    """
     if limit is None or limit >= len(data):
         return data
-    return data.take(torch.linspace(0, len(data) - 1, limit).long())
+    if limit < 1:
+        raise DatasetError(f"{limit} images were asked for; allowed are 1 and more.")
+    # Steps through the images as they come would meet the same classes again and again where classes take turns.
+    by_class = torch.argsort(data.labels, stable=True)
+    return data.take(by_class[torch.linspace(0, len(data) - 1, limit).long()].sort().values)
 
 
 def split_rows(labels: Tensor, per_class: tuple[int, ...]) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from data import cifar, storage
 from data.catalogue import DATASETS, DatasetError, ImageSet, dataset, load_dataset
-from data.datasets import register, split_rows
+from data.datasets import evenly_spread, register, split_rows
 
 SOURCE = storage.find_archive(cifar.ARCHIVE)
 needs_archive = pytest.mark.skipif(
@@ -53,6 +53,21 @@ def test_taking_keeps_rows_together() -> None:
     assert some.masks is not None
     assert some.masks[:, 0, 0].tolist() == [True, False]
     assert (len(some), some.classes) == (2, names)
+
+
+def test_fewer_images_are_spread_over_the_classes_however_these_are_ordered() -> None:
+    """Every second image of classes that take turns would be of every second class."""
+    turns = torch.arange(20) % 10
+    for labels in (turns, turns.sort().values):
+        ids = tuple(str(row) for row in range(20))
+        classes = tuple("abcdefghij")
+        data = ImageSet("set", "test", torch.zeros(20, 3, 4, 4, dtype=torch.uint8), labels, classes, ids)
+        some = evenly_spread(data, 10)
+        assert torch.bincount(some.labels, minlength=10).tolist() == [1] * 10
+        assert [int(image) for image in some.ids] == sorted(int(image) for image in some.ids)
+    assert evenly_spread(data, None) is evenly_spread(data, 20) is data
+    with pytest.raises(DatasetError, match="0 images were asked for; allowed are 1 and more"):
+        evenly_spread(data, 0)
 
 
 def test_float_images_are_in_zero_to_one() -> None:
