@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from data.datasets import ImageSource, Progress, evenly_spread, open_dataset
+from data.degradations import default_scale
 from models import zoo
 from models.registry import Model
 from xai import alignment, embedding_metrics, projection
@@ -36,15 +37,21 @@ def embed(
     stay on disk, so that work that was stopped goes on. Raises `Cancelled`, `DatasetError`, `CheckpointError` and
     `ExplanationError`.
     """
-    work = _Work(request, progress, cancelled or (lambda: False))
     if request.projecting.method == "umap":
         threading.Thread(target=projection.warm_up, name="UMAP is compiled", daemon=True).start()
     if data is None:
         data = open_dataset(request.dataset, request.split, progress)
     images = evenly_spread(data, request.limit)
     models = [load(name) for name in request.models]
+    work = _Work(with_scale(request, images), progress, cancelled or (lambda: False))
     classes = tuple(dict.fromkeys([*images.classes, *(name for model in models for name in model.classes)]))
     return work.run(models, images, classes)
+
+
+def with_scale(request: EmbeddingRequest, images: ImageSource) -> EmbeddingRequest:
+    """The request with the scale of severity that fits the images, where it names none."""
+    size = images.pixels(slice(0)).shape[-1]
+    return request if request.scale else replace(request, scale=default_scale(size, size))
 
 
 @dataclass
