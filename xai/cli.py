@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from xai.commands import (
     crossvalidate,
     data,
+    embed,
     evaluate,
     explain,
     features,
@@ -33,6 +34,7 @@ COMMANDS = (
     explain,
     features,
     visualize,
+    embed,
     train,
     evaluate,
     report,

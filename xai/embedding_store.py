@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -22,11 +22,16 @@ from typing import Any
 import numpy as np
 
 from data import degradations
+from data.catalogue import DATASETS
+from data.datasets import Progress, open_dataset
 from data.storage import cache_folder
+from models import zoo
 from models.files import write_text
+from models.registry import Model
 from xai import embedding_file
 from xai.embedding import Between, Embedding, EmbeddingRequest, Map
 from xai.embedding_file import EmbeddingFileError
+from xai.evaluation_store import data_sha256
 from xai.export import safe_stem
 from xai.neighbours import Neighbours
 
@@ -59,12 +64,18 @@ def plain_request(request: EmbeddingRequest) -> EmbeddingRequest:
         settings |= {"degradation": "none", "scale": "", "seed": 0}
     else:
         entry = degradations.DEGRADATIONS[degradations.resolve_name(request.degradation)]
-        scale = degradations.resolve_scale(request.scale)
+        scale = degradations.resolve_scale(request.scale) if request.scale else _usual_scale(request.dataset)
         seed = request.seed if entry.random else 0
         settings |= {"degradation": entry.name, "scale": scale, "seed": seed}
     if len(request.models) == 1:
         settings["layout"] = "separate"
     return replace(request, **settings)
+
+
+def _usual_scale(dataset: str) -> str:
+    """The scale that fits the images of a registered dataset; none for a folder, whose images may have any size."""
+    known = DATASETS.get(dataset)
+    return degradations.default_scale(known.image_size, known.image_size) if known else ""
 
 
 def key_of(request: EmbeddingRequest, sha256: Sequence[str], images: str = "") -> str:
@@ -107,6 +118,29 @@ def _kept(request: EmbeddingRequest, sha256: Sequence[str], images: str) -> Embe
     with suppress(OSError):  # another process removed it, or the folder is only readable
         os.utime(path)
     return replace(found, request=request)
+
+
+def stored(
+    request: EmbeddingRequest,
+    *,
+    load: Callable[[str], Model] = zoo.load,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Embedding:
+    """The embedding of a request, found or else computed and kept; raises what `embed` raises."""
+    from xai.embedding_run import embed
+
+    cards = zoo.cards()
+    hashes = [(cards[name] if name in cards else load(name).card).sha256 for name in request.models]
+    data, images = None, ""
+    if not _is_known(request, images):
+        data = open_dataset(request.dataset, request.split, progress)
+        images = data_sha256(data)
+    found = find(request, hashes, images)
+    if found is None:
+        found = embed(request, load=load, data=data, progress=progress, cancelled=cancelled)
+        keep(found, images)
+    return found
 
 
 def _is_known(request: EmbeddingRequest, images: str) -> bool:
