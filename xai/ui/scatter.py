@@ -112,7 +112,8 @@ class Content:
         """As the browser reads it."""
         return {
             "panels": [
-                {"title": panel.title, "steps": [step.packed() for step in panel.steps]} for panel in self.panels
+                {"title": panel.title, "steps": [step.packed() for step in panel.steps]}
+                for panel in self.panels
             ],
             "legend": [{**asdict(entry), "sign": SIGNS[entry.marker]} for entry in self.legend],
             "scale": self.scale,
@@ -126,7 +127,9 @@ class Content:
 
 def _text(values: np.ndarray, kind: type[np.generic]) -> str:
     """Numbers in base 64, little-endian."""
-    return base64.b64encode(np.ascontiguousarray(values).astype(np.dtype(kind).newbyteorder("<")).tobytes()).decode()
+    return base64.b64encode(
+        np.ascontiguousarray(values).astype(np.dtype(kind).newbyteorder("<")).tobytes()
+    ).decode()
 
 
 def packed(content: Content) -> tuple[dict[str, Any], str]:

@@ -1,0 +1,202 @@
+"""What the Embeddings page arranges: images, networks and their layers, the kind of map, and a degradation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from data import degradations
+from data.catalogue import dataset
+from data.datasets import DatasetError
+from xai import projection
+from xai.embedding import LAYOUTS, PENULTIMATE, EmbeddingRequest
+from xai.projection import Projecting
+from xai.ui import dataset_images, explaining, result_data, state, widgets
+
+METHODS = {"tsne": "t-SNE", "umap": "UMAP", "pca": "PCA"}
+USED = {
+    "tsne": ("perplexity", "iterations", "pca", "seed"),
+    "umap": ("neighbours", "min_distance", "pca", "seed"),
+    "pca": (),
+}
+"""Which numbers a method has a use for."""
+LAYOUT_WORDS = {
+    "aligned": "turned and scaled onto A's",
+    "shared start": "started from A's, then turned onto it",
+    "separate": "as it comes",
+}
+COUNTS = (500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
+FIRST_COUNT = 1_000
+NO_IMAGES = "No dataset on this machine has images of the size that one of the networks takes."
+KEYS = (
+    *("embed_images", "embed_split", "embed_count", "a", "b", "embed_layer_a", "embed_layer_b"),
+    *("method", *(f"map_{name}" for name in projection.PARAMETERS), "layout"),
+    *("degradation", "scale", "embed_seed"),
+)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The request, and how many images there would be in all (0: not known without them)."""
+
+    request: EmbeddingRequest
+    size: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The networks with their letters."""
+        return tuple(f"{letter}: {name}" for letter, name in zip("AB", self.request.models, strict=False))
+
+
+def choose() -> Chosen | None:
+    """Draw the choices in the column on the left; None, with what to do, where there is nothing to choose from."""
+    with st.sidebar:
+        st.subheader("Networks")
+        models = _networks()
+        st.subheader("Images")
+        images = _images(models[0])
+        if images is None:
+            return None
+        name, split, limit = images
+        models = tuple(each for each in models if _size(each) == dataset(name).image_size)
+        layers = _layers(models)
+        st.subheader("Map")
+        projecting = _projecting()
+        layout = _layout() if len(models) > 1 else "separate"
+        st.subheader("Degradation")
+        degrading = _degrading(dataset(name).image_size)
+    request = EmbeddingRequest(models, name, split, limit, layers, projecting, layout, **degrading)
+    return Chosen(request, dataset(name).image_size)
+
+
+def _networks() -> tuple[str, ...]:
+    """Network A and, if wanted, B, of the same input size: by name, as their weights may not be needed."""
+    known = explaining.cards()
+    first, second = _first_pair(tuple(known))
+    a = widgets.one_of("Network A", "a", list(known), first)
+    others = [name for name in known if name != a and known[name].input_size == known[a].input_size]
+    usual = second if second in others else ""
+    b = widgets.one_of("Network B", "b", ["", *others], usual, lambda name: name or "none")
+    return tuple(name for name in (a, b) if name)
+
+
+def _first_pair(names: tuple[str, ...]) -> tuple[str, str]:
+    """Those whose maps come with the project, unless others were chosen on another page."""
+    cards = explaining.cards()
+    shipped = [name for name in names if cards[name].dataset == "cifar10-jpeg"]
+    liked = [next((n for n in shipped if n.startswith(start)), "") for start in result_data.PREFERRED]
+    pair = [name for name in liked if name][:2]
+    return (pair[0], pair[1]) if len(pair) == 2 else explaining.first_choice(names)
+
+
+def _size(name: str) -> int:
+    return explaining.cards()[name].input_size
+
+
+def _images(model: str) -> tuple[str, str, int | None] | None:
+    """A set of images of the network's size, its split, and how many of them."""
+    card = explaining.cards()[model]
+    offered = [name for name in dataset_images.names().values() if _fits(name, card.input_size)]
+    if not offered:
+        st.info(NO_IMAGES)
+        return None
+    own = card.dataset if card.dataset in offered else offered[0]
+    name = widgets.one_of("Images of", "embed_images", offered, own)
+    splits = dataset(name).splits
+    split = widgets.one_of("Their split", "embed_split", splits, "test" if "test" in splits else splits[0])
+    usual = "all" if name == "cifar10-jpeg" else str(FIRST_COUNT)
+    words = {"all": "all", **{str(count): f"{count:,}" for count in COUNTS}}
+    help_words = "Fewer are spread evenly over the classes. More take longer."
+    count = widgets.one_of("How many", "embed_count", list(words), usual, words.__getitem__, help=help_words)
+    return name, split, None if count == "all" else int(count)
+
+
+def _fits(name: str, size: int) -> bool:
+    try:
+        return dataset(name).image_size == size
+    except DatasetError:  # a folder that is no longer there
+        return False
+
+
+def _layers(models: tuple[str, ...]) -> tuple[str, ...]:
+    """What features are taken from in each network."""
+    found = []
+    for letter, name in zip("ab", models, strict=False):
+        key = f"embed_layer_{letter}"
+        wanted = st.session_state.get(state.CHOICES, {}).get(key, [PENULTIMATE])
+        # The network itself is read for its other layers only when somebody asks for them.
+        more = wanted != [PENULTIMATE] or st.session_state.get("embed_more_layers")
+        options = [PENULTIMATE, *(explaining.layers(explaining.model(name)) if more else ())]
+        label = f"Layer of {letter.upper()}"
+        found.append(widgets.one_of(label, key, options, PENULTIMATE, _layer_words))
+    st.checkbox(
+        "Offer other layers",
+        key="embed_more_layers",
+        help="A feature map counts as the mean over its cells.",
+    )
+    return tuple(found)
+
+
+def _layer_words(name: str) -> str:
+    return "what the classifier reads" if name == PENULTIMATE else name
+
+
+def _projecting() -> Projecting:
+    method = widgets.one_of(
+        "Kind of map", "method", list(METHODS), "tsne", METHODS.__getitem__, st.radio, horizontal=True
+    )
+    usual, values = Projecting(), {}
+    if USED[method]:
+        with st.expander("Its numbers"):
+            for name in USED[method]:
+                values[name] = _parameter(name, getattr(usual, name))
+    return Projecting(method, **values)
+
+
+def _parameter(name: str, usual: float) -> Any:
+    entry = projection.PARAMETERS[name]
+    kind = int if entry.whole else float
+    step = kind(1) if entry.whole else 0.05 if entry.high <= 1 else 1.0
+    bounds = (kind(entry.low), kind(min(entry.high, 2**31 - 1)))
+    return kind(
+        widgets.number(entry.title, f"map_{name}", bounds, usual, step, st.number_input, help=entry.meaning)
+    )
+
+
+def _layout() -> str:
+    help_words = (
+        "Two maps can't be compared by eye as they come: either may be turned, mirrored or scaled. What differs after "
+        "they are laid onto each other is measured below, in the features themselves."
+    )
+    return widgets.one_of(
+        "Map of B", "layout", list(LAYOUTS), "aligned", LAYOUT_WORDS.__getitem__, help=help_words
+    )
+
+
+def _degrading(size: int) -> dict[str, Any]:
+    """A degradation at all its levels: the slider above the plots goes through them."""
+    scale = degradations.default_scale(size, size)
+    wanted = widgets.one_of(
+        "Scale of severity",
+        "scale",
+        ["auto", *degradations.SCALES],
+        "auto",
+        lambda name: degradations.SCALES.get(name, f"fits the images ({degradations.SCALES[scale]})"),
+    )
+    scale = scale if wanted == "auto" else wanted
+    names = ("none", *degradations.degradations_in(scale))
+    titles = {name: degradations.DEGRADATIONS[name].title for name in names[1:]}
+    name = widgets.one_of(
+        "Degradation", "degradation", names, "gaussian_noise", lambda one: titles.get(one, one)
+    )
+    if name == "none":
+        return {}
+    seed = 0
+    if degradations.DEGRADATIONS[name].random:
+        seed = int(
+            widgets.number("Seed of the degradation", "embed_seed", (0, 2**31 - 1), 0, 1, st.number_input)
+        )
+    levels = range(1, 1 + len(degradations.severity_levels(name, scale)))
+    return {"degradation": name, "severities": tuple(map(float, levels)), "scale": scale, "seed": seed}

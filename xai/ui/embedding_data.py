@@ -1,0 +1,125 @@
+"""Embeddings for the page: those that are there at once, small ones computed on the spot, large ones as a job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from data.datasets import DatasetError, ImageSource, evenly_spread
+from xai import embedding_store
+from xai.embedding import Embedding, EmbeddingRequest
+from xai.evaluation import Cancelled
+from xai.evaluation_store import data_sha256
+from xai.ui import channel_data, dataset_images, explaining, widgets
+from xai.ui.job import Place, Report, Work
+from xai.ui.job_panel import Panel, Words, watch
+
+AT_ONCE = 1_000
+"""Images whose maps are made while the visitor waits."""
+
+
+@st.cache_resource(show_spinner=False)
+def place() -> Place:
+    """Where the server's one job of this page runs."""
+    return Place()
+
+
+PANEL = Panel(
+    "embedding",
+    place,
+    Words(
+        "thousandths",
+        "Cancel",
+        "It ends after the step at hand; features that are done stay.",
+        "It goes on when you look at another page.",
+    ),
+)
+
+
+def hashes(request: EmbeddingRequest) -> tuple[str, ...]:
+    """Hashes of the networks' weights."""
+    return tuple(explaining.cards()[name].sha256 for name in request.models)
+
+
+def key_of(request: EmbeddingRequest) -> tuple[Any, ...]:
+    """What tells an embedding from every other."""
+    return ("embedding", request, hashes(request))
+
+
+def images_of(request: EmbeddingRequest) -> ImageSource:
+    """The images of a request; raises `DatasetError` where they are not here."""
+    return evenly_spread(dataset_images.opened(request.dataset, request.split), request.limit)
+
+
+def get(request: EmbeddingRequest) -> Embedding | None:
+    """The embedding, computed on the spot where it is small; None, with a job to start or to watch, where it is not."""
+    found: Embedding | None = explaining.results().get(key_of(request)) or _read(request)
+    if found is not None:
+        return found
+    running = PANEL.running()
+    if running is not None:
+        watch(PANEL)
+        return None
+    PANEL.say_refused()
+    PANEL.say_error()
+    count = len(images_of(request))
+    if count <= AT_ONCE:
+        with channel_data.bar() as progress:
+            return _keep(request, embedding_store.stored(request, load=explaining.model, progress=progress))
+    _offer(request, count)
+    return None
+
+
+def _read(request: EmbeddingRequest) -> Embedding | None:
+    """An embedding that was computed before, or came with the project."""
+    images = _digest(request) if ":" in request.dataset else ""
+    found = embedding_store.find(request, hashes(request), images)
+    return None if found is None else _keep(request, found)
+
+
+def _digest(request: EmbeddingRequest) -> str:
+    try:
+        data = dataset_images.opened(request.dataset, request.split)
+    except DatasetError:
+        return ""
+    found: str = dataset_images.memo()(("digest", request.dataset, request.split), lambda: data_sha256(data))
+    return found
+
+
+def _keep(request: EmbeddingRequest, found: Embedding) -> Embedding:
+    kept: Embedding = explaining.results()(key_of(request), lambda: found)
+    return kept
+
+
+def _offer(request: EmbeddingRequest, count: int) -> None:
+    """The button that starts the work on many images."""
+    networks = " and ".join(request.models)
+    title = f"maps of {count:,} images of {request.dataset} {request.split}"
+    st.info(
+        widgets.plain(
+            f"The {title} by {networks} have not been made yet. That takes some minutes and goes on in the background; "
+            f"up to {AT_ONCE:,} images are arranged at once."
+        )
+    )
+    st.button(
+        "Make the maps",
+        key="start maps",
+        on_click=PANEL.start,
+        args=(title, _work(request)),
+        icon=":material/play_arrow:",
+        type="primary",
+    )
+
+
+def _work(request: EmbeddingRequest) -> Work[None]:
+    def run(report: Report, cancelled: Any) -> None:
+        try:
+            found = embedding_store.stored(
+                request, load=explaining.model, progress=report, cancelled=cancelled
+            )
+        except Cancelled:
+            return
+        _keep(request, found)
+
+    return run

@@ -1,0 +1,149 @@
+"""What is said of maps in numbers, all measured in the features themselves but for what is said of the picture."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import streamlit as st
+
+from xai.embedding import Degraded, Embedding, Map, Share
+from xai.statistics import wilson
+from xai.ui import widgets
+
+Row = dict[str, object]
+
+
+def share_words(one: Share) -> str:
+    """A share in percent with its interval."""
+    if math.isnan(one.value):
+        return "not defined"
+    return f"{100 * one.value:.1f} % ({100 * one.low:.1f} to {100 * one.high:.1f})"
+
+
+def accuracy(right: np.ndarray) -> Share:
+    """The share of right answers `(N,)` with its Wilson interval."""
+    count, total = int(right.sum()), len(right)
+    if not total:
+        return Share(math.nan, math.nan, math.nan, 0)
+    return Share(count / total, *wilson(count, total), total)
+
+
+def map_words(found: Embedding, one: Map, degraded: Degraded | None = None) -> str:
+    """The line below a map: how often the network is right, and what the neighbourhoods say."""
+    if degraded is None:
+        quality = one.quality
+        right = accuracy(one.answers.predicted == found.labels)
+        return (
+            f"Network right: {share_words(right)}. k nearest neighbours right: {share_words(quality.knn_accuracy)} in "
+            f"features, {share_words(quality.knn_accuracy_2d)} in the picture. Trustworthiness "
+            f"{quality.trustworthiness:.3f}, continuity {quality.continuity:.3f}."
+        )
+    right = accuracy(degraded.answers.predicted == found.labels)
+    return (
+        f"Network right: {share_words(right)}. k nearest clean neighbours right: {share_words(degraded.knn_accuracy)}. "
+        f"Neighbours kept: {100 * float(np.mean(degraded.overlap)):.1f} %."
+    )
+
+
+def between(found: Embedding) -> None:
+    """How alike two networks arrange the images."""
+    if found.between is None:
+        return
+    one = found.between
+    st.markdown(
+        f"**A and B share {share_words(one.mean)}** of each image's {found.maps[0].neighbours.shape[1]} nearest "
+        f"neighbours (by chance {100 * one.chance:.2f} %, n = {one.mean.n:,}). Turning and scaling leave "
+        f"{_number(one.residual)} of the features' spread unexplained (0: the same arrangement, 1: nothing in common)."
+    )
+
+
+def warnings(found: Embedding) -> None:
+    """Badges where a picture, or the sample, is too poor to be read."""
+    for letter, one in zip("AB", found.maps, strict=False):
+        for sentence in one.quality.warnings:
+            st.warning(widgets.plain(f"{letter}: {sentence}"), icon=":material/warning:")
+
+
+def tables(found: Embedding) -> None:
+    """Every number, for both networks."""
+    with st.expander("All numbers"):
+        widgets.table(_quality_rows(found))
+        rows = _severity_rows(found)
+        if rows:
+            st.markdown("**Under degradation**, placed into the clean map")
+            widgets.table(rows)
+        for letter, one in zip("AB", found.maps, strict=False):
+            st.caption(widgets.plain(f"{letter}: {one.engine}. {' '.join(one.notes)}"))
+    with st.expander("Classes: how closely they lie together, and how far they drift"):
+        st.dataframe(_class_rows(found), hide_index=True)
+        st.caption(
+            "Silhouette: 1 for a class that lies together away from the others, below 0 for one that lies among them. "
+            "Drift: how far the class's centre moves, in units of the mean distance between clean class centres."
+        )
+
+
+def _quality_rows(found: Embedding) -> list[Row]:
+    return [
+        {
+            "network": f"{letter}: {one.model}",
+            "layer": one.layer,
+            "dimensions": f"{one.dimensions:,}",
+            "k-NN accuracy": share_words(one.quality.knn_accuracy),
+            "in the picture": share_words(one.quality.knn_accuracy_2d),
+            "trustworthiness": f"{one.quality.trustworthiness:.4f}",
+            "continuity": f"{one.quality.continuity:.4f}",
+            "silhouette": _number(one.quality.mean_silhouette),
+            "n": f"{one.quality.knn_accuracy.n:,}",
+        }
+        for letter, one in zip("AB", found.maps, strict=False)
+    ]
+
+
+def _severity_rows(found: Embedding) -> list[Row]:
+    return [
+        {
+            "network": letter,
+            "severity": f"{each.severity:g}",
+            "network right": share_words(accuracy(each.answers.predicted == found.labels)),
+            "k-NN accuracy": share_words(each.knn_accuracy),
+            "neighbours kept": f"{100 * float(np.mean(each.overlap)):.1f} %",
+            "mean drift of classes": _number(_mean(each.drift)),
+            "n": f"{each.knn_accuracy.n:,}",
+        }
+        for letter, one in zip("AB", found.maps, strict=False)
+        for each in one.degraded
+    ]
+
+
+def _class_rows(found: Embedding) -> list[Row]:
+    counts = np.bincount(found.labels, minlength=len(found.classes))
+    rows: list[Row] = []
+    for number in np.flatnonzero(counts).tolist():
+        row: Row = {"class": found.classes[number], "images": int(counts[number])}
+        for letter, one in zip("AB", found.maps, strict=False):
+            row[f"{letter}: silhouette"] = round(float(one.quality.silhouette[number]), 3)
+            row[f"{letter}: nearest class"] = _nearest(found, one, number)
+            if one.degraded:
+                row[f"{letter}: drift at severity {one.degraded[-1].severity:g}"] = round(
+                    float(one.degraded[-1].drift[number]), 3
+                )
+        rows.append(row)
+    return rows
+
+
+def _nearest(found: Embedding, one: Map, number: int) -> str:
+    away = np.array(one.quality.distances[number], float)
+    away[number] = np.inf
+    away[np.isnan(away)] = np.inf
+    best = int(away.argmin())
+    return f"{found.classes[best]} ({away[best]:.2f})" if np.isfinite(away[best]) else ""
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else math.nan
+
+
+def _number(value: float) -> str:
+    return "not defined" if math.isnan(value) else f"{value:.3f}"

@@ -1,0 +1,92 @@
+"""The Embeddings page from its first widget to its last figure."""
+
+from __future__ import annotations
+
+import hashlib
+
+import streamlit as st
+
+from xai.embedding import Embedding
+from xai.ui import (
+    embedding_choice,
+    embedding_data,
+    embedding_numbers,
+    embedding_selected,
+    embedding_view,
+    scatter,
+    showing,
+    state,
+    widgets,
+)
+
+LINK_KEYS = (*embedding_choice.KEYS, *embedding_view.KEYS, "search")
+MOST_FOUND = 1000
+"""Images that a search selects at most."""
+
+
+def draw() -> None:
+    """Draw the page; what can't be done is said in one sentence."""
+    with showing.one_sentence():
+        _draw()
+
+
+def _draw() -> None:
+    chosen = embedding_choice.choose()
+    showing.ignored()
+    if chosen is None:
+        return
+    state.write_link(LINK_KEYS)
+    found = embedding_data.get(chosen.request)
+    if found is None:
+        return
+    embedding_numbers.warnings(found)
+    embedding_numbers.between(found)
+    _plots(found)
+    embedding_numbers.tables(found)
+
+
+@st.fragment
+def _plots(found: Embedding) -> None:
+    """The plots and what is selected in them, drawn again alone when one of their fields is used."""
+    with showing.one_sentence():
+        colouring, look = embedding_view.choose(found)
+        wanted, nonce = _search(found)
+        rows, step = scatter.draw(
+            embedding_view.content(found, colouring),
+            look,
+            embedding_view.sheet(found),
+            "plots",
+            wanted,
+            nonce,
+        )
+        st.caption(_reading(found))
+        embedding_selected.draw(found, rows, step)
+    state.write_link(LINK_KEYS)
+
+
+def _search(found: Embedding) -> tuple[tuple[int, ...] | None, str]:
+    """The images whose id holds what was typed, and a name for that search; nothing for an empty field."""
+    with st.container(width=360):
+        text = st.text_input(
+            "Search by image id", key="embedding search", max_chars=100, placeholder="part of an id"
+        ).strip()
+    if not text:
+        return None, ""
+    rows = tuple(row for row, name in enumerate(found.ids) if text.lower() in name.lower())
+    if not rows:
+        st.caption(widgets.plain(f"No id of {len(found.ids):,} holds {text!r}."))
+        return None, ""
+    if len(rows) > MOST_FOUND:
+        st.caption(f"{len(rows):,} ids hold it; the first {MOST_FOUND:,} are selected.")
+    return rows[:MOST_FOUND], hashlib.sha256(repr((text, found.request)).encode()).hexdigest()[:12]
+
+
+def _reading(found: Embedding) -> str:
+    """How the picture is to be read."""
+    words = {
+        "tsne": "t-SNE keeps near images near; distances between far groups, and the sizes of groups, mean little.",
+        "umap": "UMAP keeps near images near; distances between far groups, and how dense they are, mean little.",
+        "pca": "PCA shows the two directions in which the features vary most; whatever lies across them is hidden.",
+    }
+    placed = " Degraded images are placed into the map of the clean ones." if found.request.severities else ""
+    return words[found.request.projecting.method] + placed

@@ -1,0 +1,154 @@
+"""An embedding as the browser's plots take it, with the thumbnails that appear under the pointer."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from data import degradations, thumbnails
+from data.datasets import DatasetError
+from xai import embedding_looks
+from xai.class_colours import NONE_COLOUR
+from xai.embedding import Answers, Degraded, Embedding, Map
+from xai.embedding_looks import COLOURINGS, Coloured
+from xai.ui import dataset_images, embedding_data, embedding_numbers, explaining, scatter, widgets
+from xai.ui.scatter import Content, Entry, Look, Panel, Sheet, Step
+
+KEYS = ("colour", "arrows", "centres", "hulls", "density", "point_size")
+WORDS = {
+    "label": "label",
+    "prediction": "prediction",
+    "correctness": "right or wrong",
+    "confidence": "confidence",
+    "severity": "severity",
+    "transition": "what degradation does",
+}
+MOST_THUMBNAILS = 20_000
+SIDE, ACROSS = 32, 100
+HEIGHT = 460
+
+
+def choose(found: Embedding) -> tuple[str, Look]:
+    """Draw the choices above the plots: the colours, and what is drawn besides points."""
+    degraded = bool(found.maps[0].degraded)
+    offered = [name for name in COLOURINGS if degraded or name not in ("severity", "transition")]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        colouring = widgets.one_of("Colour by", "colour", offered, "label", WORDS.__getitem__, width=220)
+        arrows = degraded and widgets.switch(
+            "Arrows", "arrows", True, help="From each image when clean to where it is when degraded."
+        )
+        centres = widgets.switch("Names at centres", "centres", False)
+        hulls = widgets.switch("Outlines", "hulls", False)
+        density = widgets.switch("Density", "density", False)
+        larger = widgets.number("Size of points", "point_size", (0.5, 2.0), 1.0, 0.25, width=160)
+    count = len(found.ids)
+    size = larger * embedding_looks.diameter(count, HEIGHT * HEIGHT)
+    return colouring, Look(
+        round(size, 2), 0.85 if count < 3000 else 0.6, HEIGHT, arrows, centres, hulls, density
+    )
+
+
+def content(found: Embedding, colouring: str) -> tuple[dict[str, Any], str]:
+    """The plots' content, kept for all visitors."""
+    key = ("scatter", embedding_data.key_of(found.request), colouring)
+    packed: tuple[dict[str, Any], str] = explaining.results()(
+        key, lambda: scatter.packed(_content(found, colouring))
+    )
+    return packed
+
+
+def _content(found: Embedding, colouring: str) -> Content:
+    looks = [_looks(found, one, colouring) for one in found.maps]
+    legend, scale = _legend(found, looks[0][0], colouring)
+    panels = tuple(
+        Panel(f"{letter}: {one.model}", tuple(_steps(found, one, own, colouring)))
+        for letter, one, own in zip("AB", found.maps, looks, strict=False)
+    )
+    title = degradations.DEGRADATIONS[found.request.degradation].title if found.request.severities else ""
+    severities = ("", *(f"{one:g}" for one in found.request.severities))
+    return Content(panels, legend, scale, found.ids, found.labels, found.classes, title, severities)
+
+
+def _looks(found: Embedding, one: Map, colouring: str) -> list[Coloured]:
+    severities = (0.0, *(each.severity for each in one.degraded))
+    return [embedding_looks.coloured(found, one, colouring, severity) for severity in severities]
+
+
+def _legend(
+    found: Embedding, looks: Coloured, colouring: str
+) -> tuple[tuple[Entry, ...], tuple[tuple[float, str], ...]]:
+    """The kinds of point, those that there are none of left out at the end of the list; or one kind and a scale."""
+    if looks.scale is not None:
+        low, high = looks.scale.low, looks.scale.high
+        words = f"{looks.scale.words}: dark {low:g}, light {high:g}"
+        if colouring == "severity":
+            words = f"{looks.scale.words}: light {low:g}, dark {high:g}"
+        return (Entry(words, NONE_COLOUR, "circle"),), tuple(looks.scale.for_plotly())
+    return tuple(Entry(name, look.colour, look.marker) for name, look in looks.kinds), ()
+
+
+def _steps(found: Embedding, one: Map, looks: list[Coloured], colouring: str) -> list[Step]:
+    placed: tuple[Map | Degraded, ...] = (one, *one.degraded)
+    return [
+        _step(
+            each.coordinates,
+            each.answers,
+            own,
+            embedding_numbers.map_words(found, one, each if isinstance(each, Degraded) else None),
+        )
+        for each, own in zip(placed, looks, strict=True)
+    ]
+
+
+def _step(coordinates: np.ndarray, answers: Answers, looks: Coloured, words: str) -> Step:
+    value = None
+    if looks.scale is not None and looks.values is not None:
+        value = (looks.values - looks.scale.low) / ((looks.scale.high - looks.scale.low) or 1)
+    return Step(coordinates, looks.rows, value, answers.classes, answers.probabilities, words)
+
+
+def sheet(found: Embedding) -> Sheet | None:
+    """Where the browser finds all thumbnails; None, with why, where there are none to show."""
+    if len(found.ids) > MOST_THUMBNAILS:
+        st.caption(f"Pictures appear under the pointer for up to {MOST_THUMBNAILS:,} images.")
+        return None
+    request = found.request
+    try:
+        data = embedding_data.images_of(request)
+    except DatasetError as error:
+        st.caption(widgets.plain(f"Points without pictures: {error}"))
+        return None
+    key = ("thumbnails", request.dataset, request.split, request.limit)
+    picture: bytes = dataset_images.memo()(key, lambda: _drawn(data))
+    return Sheet(_address(picture), ACROSS)
+
+
+def _drawn(data: Any) -> bytes:
+    """All thumbnails in rows of `ACROSS`, as JPEG."""
+    import torch
+    from PIL import Image
+    from torch.nn.functional import adaptive_avg_pool2d
+
+    rows = -(-len(data) // ACROSS)
+    canvas = np.zeros((rows * SIDE, ACROSS * SIDE, 3), np.uint8)
+    for start in range(0, len(data), ACROSS):
+        pixels = thumbnails.small(data.pixels(slice(start, min(start + ACROSS, len(data))))).float()
+        small = adaptive_avg_pool2d(pixels, SIDE).round().to(torch.uint8)
+        line = small.permute(2, 0, 3, 1).reshape(SIDE, -1, 3).numpy()
+        top = start // ACROSS * SIDE
+        canvas[top : top + SIDE, : line.shape[1]] = line
+    buffer = io.BytesIO()
+    Image.fromarray(canvas).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def _address(picture: bytes) -> str:
+    """An address on this server; Streamlit forgets it with the session."""
+    from streamlit.runtime import exists, get_instance
+
+    if not exists():
+        return ""
+    return get_instance().media_file_mgr.add(picture, "image/jpeg", "embedding thumbnails")
