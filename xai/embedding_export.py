@@ -18,7 +18,7 @@ from models import zoo
 from models.registry import Model
 from xai import tables
 from xai.embedding import Answers, Embedding, EmbeddingRequest, Map, Share
-from xai.embedding_file import plain, quality_json, share_json, versions
+from xai.embedding_file import plain, quality_json, rounded, share_json, versions
 from xai.export import ManifestError, figure_files
 from xai.figure_embedding import DEFAULT_MAPS, MapStyle, embedding_figure
 from xai.figures import WIDTHS
@@ -294,7 +294,7 @@ def reproduce(
             raise ManifestError(f"The checkpoint {name} is not the one in the manifest: its sha256 differs.")
         return model
 
-    found = embed(request, load=checked, progress=progress)
+    found = rounded(embed(request, load=checked, progress=progress))
     if images_digest(found) != held["images"]["sha256"]:
         raise ManifestError(
             f"The images of {request.dataset} {request.split} are not those of the manifest: "

@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import stat
+import tempfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -82,6 +83,14 @@ def write(path: Path, embeddings: Sequence[Embedding], bits: int = 16, level: in
         "versions": versions(),
     }
     write_by_rename(path, lambda temporary: writer.write(temporary, first, facts))
+
+
+def rounded(found: Embedding) -> Embedding:
+    """The embedding as it would be read again, so that one just computed and one that was kept look the same."""
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "embedding.parquet"
+        write(path, [found], level=1)
+        return read(path)[0]
 
 
 def versions() -> dict[str, str]:

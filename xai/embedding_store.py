@@ -117,7 +117,12 @@ def _kept(request: EmbeddingRequest, sha256: Sequence[str], images: str) -> Embe
         return None
     with suppress(OSError):  # another process removed it, or the folder is only readable
         os.utime(path)
-    return replace(found, request=request)
+    return replace(found, request=_scaled(request))
+
+
+def _scaled(request: EmbeddingRequest) -> EmbeddingRequest:
+    """The request as it was asked, with the scale that its severities are on."""
+    return replace(request, scale=plain_request(request).scale) if request.severities else request
 
 
 def stored(
@@ -128,17 +133,18 @@ def stored(
     cancelled: Callable[[], bool] | None = None,
 ) -> Embedding:
     """The embedding of a request, found or else computed and kept; raises what `embed` raises."""
-    from xai.embedding_run import embed
+    from xai.embedding_run import embed, with_scale
 
     cards = zoo.cards()
     hashes = [(cards[name] if name in cards else load(name).card).sha256 for name in request.models]
     data, images = None, ""
     if not _is_known(request, images):
         data = open_dataset(request.dataset, request.split, progress)
-        images = data_sha256(data)
+        request, images = with_scale(request, data), data_sha256(data)
     found = find(request, hashes, images)
     if found is None:
-        found = embed(request, load=load, data=data, progress=progress, cancelled=cancelled)
+        made = embed(request, load=load, data=data, progress=progress, cancelled=cancelled)
+        found = embedding_file.rounded(made)
         keep(found, images)
     return found
 
@@ -223,8 +229,8 @@ def shipped(request: EmbeddingRequest, sha256: Sequence[str], place: Path | None
             return None
         singles.append(found)
     if len(singles) == 1:
-        return replace(singles[0], request=request)
-    return _pair(request, singles, place)
+        return replace(singles[0], request=_scaled(request))
+    return _pair(_scaled(request), singles, place)
 
 
 def _alone(request: EmbeddingRequest, model: str) -> EmbeddingRequest:

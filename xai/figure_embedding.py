@@ -17,10 +17,9 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from data.degradations import DEGRADATIONS, SCALES, resolve_name, resolve_scale
 from xai.attribution_types import ExplanationError
 from xai.class_colours import MARKERS, Look
-from xai.embedding import Embedding, Map, Share
+from xai.embedding import Embedding, Map
 from xai.embedding_looks import (
     COLOURINGS,
     Coloured,
@@ -31,14 +30,15 @@ from xai.embedding_looks import (
     hull,
     severity_of,
 )
+from xai.embedding_words import map_lines, notes
 from xai.figure_parts import WIDTHS, Sheet, short, wrapped
 from xai.figures import drawing
 
 MOST_VECTORS = 5_000
 """More points than these are drawn as a picture within the figure, so that a PDF of 10,000 stays small."""
 MOST_ARROWS = 150
-TITLES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
-_METHOD_WORDS = {"pca": "PCA: the two directions in which the features vary most."}
+_ALIKE = 1.5
+"""Maps are shown on one scale unless one is so many times as wide as the other."""
 _CHUNKS = 8
 _GREY = "#444444"
 _LETTER = 0.047
@@ -93,7 +93,9 @@ class _Layout:
         letters = int(self.panel_width / 0.0435)
         self.facts = [[wrapped(line, letters) for line in map_lines(found, one)] for one in found.maps]
         self.badges = [[wrapped(line, letters - 2) for line in one.quality.warnings] for one in found.maps]
-        self.below = wrapped(" ".join(notes(found, style)), int((self.width - 0.2) / 0.0405))
+        self.below = wrapped(
+            " ".join([*notes(found), *_drawn_words(found, style)]), int((self.width - 0.2) / 0.0405)
+        )
 
     @property
     def panel_width(self) -> float:
@@ -172,7 +174,7 @@ class _Layout:
             looks = coloured(self.found, one, self.style.colour, severity)
             shown.append((severity_of(one, severity).coordinates, looks))
         ends = shown[-1][0]
-        self.frame(axes, place, one)
+        self.frame(axes, place)
         count = sum(len(coordinates) for coordinates, _ in shown)
         axes.set_rasterization_zorder(2 if count > MOST_VECTORS else None)  # type: ignore[arg-type]
         wide = 72 * diameter(count, self.side**2)
@@ -193,26 +195,29 @@ class _Layout:
                 self.found.classes,
             )
 
-    def frame(self, axes: Axes, place: int, one: Map) -> None:
-        """A square of equal units without ticks; maps laid onto each other show the same square."""
-        common = self.found.request.layout != "separate" and len(self.found.maps) > 1
-        points = [
-            points
-            for each in (self.found.maps if common else (one,))
-            for points in (
-                each.coordinates,
-                *(severity_of(each, s).coordinates for s in self.shown_severities(each)),
-            )
-        ]
-        low = np.min([part.min(0) for part in points], axis=0)
-        high = np.max([part.max(0) for part in points], axis=0)
-        middle, reach = (low + high) / 2, max(float((high - low).max()) * 0.52, 1e-6)
+    def frame(self, axes: Axes, place: int) -> None:
+        """A square of equal units without ticks; maps laid onto each other show the same square, if both fill it."""
+        squares = [self.square(each) for each in self.found.maps]
+        reaches = [reach for _, reach in squares]
+        common = self.found.request.layout != "separate" and max(reaches) < _ALIKE * min(reaches)
+        middle, reach = squares[place]
+        if common:
+            low = np.min([middle - reach for middle, reach in squares], axis=0)
+            high = np.max([middle + reach for middle, reach in squares], axis=0)
+            middle, reach = (low + high) / 2, float((high - low).max()) / 2
         axes.set_xlim(middle[0] - reach, middle[0] + reach)
         axes.set_ylim(middle[1] - reach, middle[1] + reach)
         axes.set_xticks([])
         axes.set_yticks([])
         for spine in axes.spines.values():
             spine.set_color("#999999")
+
+    def square(self, one: Map) -> tuple[np.ndarray, float]:
+        """The middle and half the side of a square around all that is drawn of a map."""
+        shown = (severity_of(one, severity).coordinates for severity in self.shown_severities(one))
+        points = np.concatenate([one.coordinates, *shown])
+        low, high = points.min(0), points.max(0)
+        return (low + high) / 2, max(float((high - low).max()) * 0.52, 1e-6)
 
     def hulls(self, axes: Axes, one: Map) -> None:
         kinds = coloured(self.found, one, "label").kinds
@@ -360,77 +365,6 @@ def _bar(sheet: Sheet, looks: Coloured, top: float) -> None:
     bar.set_label(scale.words, fontsize=5.5, labelpad=1)
     bar.ax.tick_params(labelsize=5.5, pad=1)
     bar.outline.set_linewidth(0.4)  # type: ignore[operator]
-
-
-def percent(one: Share) -> str:
-    """A share with its interval and n, such as `81.2 % (80.4 to 82.0, n = 10,000)`."""
-    if not math.isfinite(one.value):
-        return "not defined"
-    return f"{100 * one.value:.1f} % ({100 * one.low:.1f} to {100 * one.high:.1f}, n = {one.n:,})"
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if math.isfinite(value) else "not defined"
-
-
-def map_lines(found: Embedding, one: Map) -> list[str]:
-    """What is measured of one map, as lines."""
-    quality, k = one.quality, one.neighbours.shape[1]
-    lines = [
-        f"{one.layer}, {one.dimensions:,} features of {len(found.labels):,} images",
-        f"trustworthiness {_number(quality.trustworthiness)}, continuity {_number(quality.continuity)} "
-        f"(k = {k}, {quality.judged:,} images)",
-        f"label by {k} neighbours: {percent(quality.knn_accuracy)}; in the picture "
-        f"{percent(quality.knn_accuracy_2d)}",
-    ]
-    for each in one.degraded:
-        kept = f"{100 * each.overlap.mean():.1f} %" if np.isfinite(each.overlap).all() else "not defined"
-        lines.append(
-            f"severity {each.severity:g}: label by neighbours {percent(each.knn_accuracy)}; "
-            f"neighbours kept {kept}"
-        )
-    return lines
-
-
-def notes(found: Embedding, style: MapStyle) -> list[str]:
-    """Sentences below the figure: between the maps, the method, what is drawn, and how to read it."""
-    request = found.request
-    words = [*_between_words(found), *_reading_words(found)]
-    if request.severities and found.maps[0].degraded:
-        title = DEGRADATIONS[resolve_name(request.degradation)].title
-        words.append(f"Degraded by {title} ({SCALES[resolve_scale(request.scale)]}).")
-    return [*words, *_drawn_words(found, style)]
-
-
-def _between_words(found: Embedding) -> list[str]:
-    one = found.between
-    if one is None:
-        return []
-    k = found.maps[0].neighbours.shape[1]
-    residuals = [
-        f"{value:.2f} {of}"
-        for value, of in ((one.residual, "of the features"), (one.residual_2d, "of the pictures"))
-        if math.isfinite(value)
-    ]
-    words = [
-        f"Of the {k} nearest neighbours of an image, A and B share {percent(one.mean)}; by chance "
-        f"{100 * one.chance:.2g} %."
-    ]
-    return words + ([f"Procrustes residual {' and '.join(residuals)}."] if residuals else [])
-
-
-def _reading_words(found: Embedding) -> list[str]:
-    method, layout = found.request.projecting.method, found.request.layout
-    words = [_METHOD_WORDS.get(method, f"{TITLES[method]}; the axes have no unit.")]
-    if method != "pca":
-        words.append("Distances between far clusters mean little, and so do the sizes of clusters.")
-    if len(found.maps) > 1:
-        words.append(
-            "The two maps were laid out separately and can't be compared place by place."
-            if layout == "separate"
-            else "B is turned, mirrored and scaled onto A."
-        )
-    return words
 
 
 def _drawn_words(found: Embedding, style: MapStyle) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xai.commands.common import check_device, show_progress, wrote
+from xai.commands.common import check_device, progress_bar, wrote
 
 if TYPE_CHECKING:
     from xai.embedding import EmbeddingRequest
@@ -99,6 +101,37 @@ def _check(arguments: argparse.Namespace) -> None:
     check_device(arguments.device)
 
 
+@contextmanager
+def _one_bar() -> Iterator[Callable[[int, int, str], None]]:
+    """A progress callback that draws one bar, which says what is being done."""
+    with progress_bar(1, "embedding") as bar:
+        bar.bar_format = "{l_bar}{bar}| {elapsed}"
+
+        def show(done: int, total: int, what: str) -> None:
+            bar.set_description(what, refresh=False)
+            bar.total, bar.n = total, done
+            bar.refresh()
+
+        yield show
+        bar.n = bar.total
+
+
+def _check_severities(request: EmbeddingRequest) -> None:
+    """Raise `ValueError` for a severity that is out of range, before anything is computed."""
+    from data import degradations
+    from xai.embedding_store import plain_request
+
+    scale = plain_request(request).scale
+    if not request.severities or not scale:
+        return
+    highest = degradations.max_severity(request.degradation, scale)
+    if request.severities[-1] > highest:
+        raise ValueError(
+            f"--severities has {request.severities[-1]:g}; {request.degradation} on the scale {scale} takes up to "
+            f"{highest}."
+        )
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Print what is measured, and write figures, points, measures and a manifest."""
     from models import zoo
@@ -109,7 +142,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     request, styles = _request(arguments), _styles(arguments)
     _check(arguments)
-    found = stored(request, load=lambda name: zoo.load(name, arguments.device), progress=show_progress())
+    _check_severities(request)
+    with _one_bar() as progress:
+        found = stored(request, load=lambda name: zoo.load(name, arguments.device), progress=progress)
     for line in metrics_text(found):
         print(line)
     for warning in dict.fromkeys(text for one in found.maps for text in one.quality.warnings):
