@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import bootstrap
 from sklearn import manifold
 from sklearn.metrics import silhouette_samples
@@ -184,6 +185,15 @@ def test_images_as_near_as_a_neighbour_do_not_make_it_worse() -> None:
     points = np.repeat(vectors[::10, :2] * 50, 10, axis=0) + 1e-3 * drawn(120, 2)
     assert metrics.trustworthiness(vectors, points, 9) == 1
     assert metrics.trustworthiness(np.full((50, 4), 0.1), drawn(50, 2), 9) == 1
+
+
+def test_equal_images_have_a_distance_of_exactly_zero() -> None:
+    vectors = torch.from_numpy(drawn(40, 37)).repeat(3, 1)
+    squared = metrics._between(vectors, vectors)
+    equal = torch.eye(40).repeat(3, 3) == 1
+    assert (squared[equal] == 0).all()
+    direct = (vectors[:, None] - vectors).square().sum(dim=2)
+    torch.testing.assert_close(squared[~equal], direct[~equal])
 
 
 @pytest.mark.parametrize(("images", "k"), [(10, 5), (10, 9), (3, 2), (10, 0)])
