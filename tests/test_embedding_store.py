@@ -20,7 +20,8 @@ from tests.embedding_helpers import embedding
 from xai import embedding_file, embedding_store
 from xai.attribution_types import ExplanationError
 from xai.embedding import Degraded, Embedding, Map
-from xai.embedding_file import PROBABILITY_ERROR, EmbeddingFileError, coordinate_error, read, write
+from xai.embedding_file import EmbeddingFileError, read, write
+from xai.embedding_writing import PROBABILITY_ERROR, coordinate_error
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,8 @@ from models import zoo
 from models.registry import Model
 from xai import tables
 from xai.embedding import Answers, Embedding, EmbeddingRequest, Map, Share
-from xai.embedding_file import plain, quality_json, rounded, share_json, versions
+from xai.embedding_file import rounded
+from xai.embedding_writing import plain, quality_json, share_json, versions
 from xai.export import ManifestError, figure_files
 from xai.figure_embedding import DEFAULT_MAPS, MapStyle, embedding_figure
 from xai.figures import WIDTHS

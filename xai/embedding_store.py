@@ -31,6 +31,7 @@ from models.registry import Model
 from xai import embedding_file
 from xai.embedding import Between, Embedding, EmbeddingRequest, Map
 from xai.embedding_file import EmbeddingFileError
+from xai.embedding_writing import FORMAT, plain
 from xai.evaluation_store import data_sha256
 from xai.export import safe_stem
 from xai.neighbours import Neighbours
@@ -81,9 +82,7 @@ def _usual_scale(dataset: str) -> str:
 def key_of(request: EmbeddingRequest, sha256: Sequence[str], images: str = "") -> str:
     """What an embedding depends on, as text: the request, the networks' weights, the images, and what degrades them."""
     asked = plain_request(request)
-    return json.dumps(
-        [embedding_file.FORMAT, ALGORITHM, asked.to_json(), list(sha256), images, _version(asked)]
-    )
+    return json.dumps([FORMAT, ALGORITHM, asked.to_json(), list(sha256), images, _version(asked)])
 
 
 def _version(request: EmbeddingRequest) -> int:
@@ -208,7 +207,7 @@ def ship(
         embedding_file.write(path, group, SHIPPED_BITS)
         written.append(path)
     if residuals:
-        rows = [[a, b, embedding_file.plain(value)] for (a, b), value in sorted(residuals.items())]
+        rows = [[a, b, plain(value)] for (a, b), value in sorted(residuals.items())]
         write_text(place / RESIDUALS, json.dumps(rows) + "\n")
     return written
 
