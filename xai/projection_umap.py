@@ -157,7 +157,6 @@ def _optimise(
     often = make_epochs_per_sample(edges.data, epochs)
     a, b = find_ab_params(1.0, min_distance)
     state = random.randint(_SEEDS.min + 1, _SEEDS.max, 3).astype(np.int64)
-    told = {"disable": False, "file": _Told(steps, epochs), "bar_format": "{n}", "miniters": 1}
     return optimise(
         moving,
         held,
@@ -169,8 +168,7 @@ def _optimise(
         a,
         b,
         state,
-        initial_alpha=rate,
-        tqdm_kwds=told,
+        initial_alpha=_Rate(rate, steps),
         move_other=moving is held,
     )
 
@@ -182,18 +180,20 @@ def _strong(edges: coo_matrix, epochs: int) -> coo_matrix:
     return edges
 
 
-class _Told:
-    """The file that umap-learn's progress bar writes to: each number is an epoch; raises `Cancelled` in its thread."""
+class _Rate(float):
+    """The learning rate, which umap-learn multiplies by what is left of the epochs at the end of each: the one place
+    where it can be watched and, by an exception, ended. (Raised inside its progress bar, that would leave tqdm's lock
+    taken for ever.)"""
 
-    def __init__(self, steps: Steps, epochs: int) -> None:
-        self.steps, self.epochs, self.thread = steps, epochs, threading.get_ident()
+    def __new__(cls, rate: float, _steps: Steps) -> _Rate:
+        return super().__new__(cls, rate)
 
-    def write(self, text: str) -> None:
-        if text.strip().isdigit() and threading.get_ident() == self.thread:
-            self.steps.tell(int(text), self.epochs, "UMAP")
+    def __init__(self, _rate: float, steps: Steps) -> None:
+        self.steps = steps
 
-    def flush(self) -> None:
-        pass
+    def __mul__(self, left: float) -> float:
+        self.steps.tell(1 - left, 1, "UMAP")
+        return float(self) * left
 
 
 def _placing(job: Job, coordinates: np.ndarray) -> Callable[[np.ndarray, Steps], np.ndarray]:
