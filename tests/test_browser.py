@@ -205,6 +205,28 @@ def test_choices_survive_another_page(page: Any) -> None:
     assert value(page, "Severity") == 3.5
 
 
+def test_choices_survive_pages_that_have_the_same_widgets(page: Any, server: Server) -> None:
+    """Explain, Features and Channel draw the same networks, picture and layer with widgets of their own."""
+    chosen = (
+        "a=resnet18_cifar-w16-cue10-s0&b=alexnet-cue10-s0&feature_layer=layer2&split=train&scene=7&severity=2"
+    )
+    page.goto(f"{server.url}/features?{chosen}")
+    page.get_by_role("heading", name="Feature maps").first.wait_for()
+    for name, heading in (
+        ("Channel", "One channel"),
+        ("Explain", "Explain a decision"),
+        ("Features", "Feature maps"),
+    ):
+        page.get_by_test_id("stSidebarNav").get_by_role("link", name=name).click()
+        page.get_by_role("heading", name=heading).first.wait_for()
+        page.wait_for_selector("[data-testid='stApp'][data-test-script-state='notRunning']")
+    page.wait_for_function("location.search.includes('feature_layer=layer2')")
+    asked = dict(part.split("=") for part in chosen.split("&") if not part.startswith("a="))
+    shown = dict(part.split("=") for part in page.evaluate("location.search")[1:].split("&"))
+    assert {key: shown.get(key) for key in asked} == asked
+    assert_no_failure(page)
+
+
 def networks(page: Any) -> None:
     """Go to the Networks page and wait until it is at rest."""
     page.get_by_role("link", name="Networks").click()

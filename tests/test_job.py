@@ -75,7 +75,7 @@ def panel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
     def page() -> None:
         from xai.ui import state, sweep_panel
 
-        state.start()
+        state.start("job")
         sweep_panel.draw()
 
     monkeypatch.setenv("XAI_RESULTS", str(tmp_path / "results"))

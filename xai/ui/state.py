@@ -13,12 +13,16 @@ import streamlit as st
 
 T = TypeVar("T")
 CHOICES, UNREAD, IGNORED = "choices", "unread_link", "ignored_link"
+PAGE, SEEDED = "page_drawn", "widgets_with_choices"
 MAX_KEYS, MAX_VALUES, MAX_LENGTH = 40, 24, 300
 """What is read of a link at most: its keys, values for each, and characters of each."""
 
 
-def start() -> None:
-    """Read the link when a session begins; later runs go by what was chosen."""
+def start(page: str) -> None:
+    """Begin to draw a page: the link is read when a session begins; later runs go by what was chosen."""
+    if st.session_state.get(PAGE) != page:
+        _forget_widgets()
+    st.session_state[PAGE] = page
     if CHOICES in st.session_state:
         return
     keys = list(st.query_params)[:MAX_KEYS]
@@ -27,6 +31,16 @@ def start() -> None:
     st.session_state[CHOICES] = sane
     st.session_state[UNREAD] = set(found)
     st.session_state[IGNORED] = []
+
+
+def _forget_widgets() -> None:
+    """Drop what the widgets of the page before showed: those of the next page have the same keys, but are others.
+
+    Streamlit gives them their first option, whatever stands under the key, unless the key is given a value anew.
+    """
+    for key in st.session_state.get(SEEDED, ()):
+        st.session_state.pop(key, None)
+    st.session_state[SEEDED] = set()
 
 
 def recall(key: str, label: str, read: Callable[[Sequence[str]], T | None], default: T) -> T:
@@ -58,6 +72,7 @@ def seed(key: str, fits: Callable[[Any], bool], fallback: Callable[[], Any]) -> 
 
     Nothing is assigned in that case: it would send the widget back to where it was while its user moves on.
     """
+    st.session_state.setdefault(SEEDED, set()).add(key)
     if key not in st.session_state or not fits(st.session_state[key]):
         st.session_state[key] = fallback()
 

@@ -9,7 +9,7 @@ st.markdown(
     "What a channel, a unit or a class responds to: a picture made for it, the images that excite it most, "
     "what it speaks for, and its counterpart in another network."
 )
-state.start()
+state.start("channel")
 loading.wait()
 
 from xai.ui import channel_page  # noqa: E402  (torch is imported once the title is on the page)

@@ -9,7 +9,7 @@ st.markdown(
     "Each point is an image; images lie together that a network finds alike. Draw around points to see their images, "
     "in both networks at once, and move the severity to see where degradation takes them."
 )
-state.start()
+state.start("embeddings")
 loading.wait()
 
 from xai.ui import embedding_page  # noqa: E402  (torch is imported once the title is on the page)

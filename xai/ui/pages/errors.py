@@ -6,7 +6,7 @@ from xai.ui import loading, state
 
 st.title("Errors")
 st.markdown("Where networks fail, class by class and image by image, and what a degradation changes.")
-state.start()
+state.start("errors")
 loading.wait()
 
 from xai.ui import error_page  # noqa: E402  (torch is imported once the title is on the page)

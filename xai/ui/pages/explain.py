@@ -8,7 +8,7 @@ st.title("Explain a decision")
 st.markdown(
     "Choose a picture and two networks on the left: see what each looks at, and what a degradation changes."
 )
-state.start()
+state.start("explain")
 loading.wait()
 
 from xai.ui import explain_page  # noqa: E402  (torch is imported once the title is on the page)

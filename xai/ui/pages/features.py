@@ -8,7 +8,7 @@ st.title("Feature maps")
 st.markdown(
     "What each channel of a layer answers to a picture, what a degradation changes, and where a network loses it."
 )
-state.start()
+state.start("features")
 loading.wait()
 
 from xai.ui import features_page  # noqa: E402  (torch is imported once the title is on the page)

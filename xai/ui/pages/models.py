@@ -6,7 +6,7 @@ from xai.ui import loading, state
 
 st.title("Networks")
 st.markdown("Every trained network, with what it was trained on, how well it does, and how sure that is.")
-state.start()
+state.start("models")
 loading.wait()
 
 from xai.ui import network_page  # noqa: E402  (torch is imported once the title is on the page)

@@ -6,7 +6,7 @@ from xai.ui import loading, state
 
 st.title("Robustness")
 st.markdown("How accuracy falls as images get worse, for which network, and how sure that is.")
-state.start()
+state.start("robustness")
 loading.wait()
 
 from xai.ui import robustness_page  # noqa: E402  (torch is imported once the title is on the page)
