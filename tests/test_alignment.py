@@ -10,7 +10,7 @@ import pytest
 from scipy.spatial import procrustes as scipy_procrustes
 
 from xai import feature_blocks
-from xai.alignment import feature_residual, procrustes
+from xai.alignment import feature_residual, overlaid, procrustes
 from xai.attribution_types import ExplanationError
 from xai.neighbours import nearest
 
@@ -159,3 +159,21 @@ def test_what_is_wrong_is_told_in_a_sentence(case: str) -> None:
     call, words = WRONG[case]
     with pytest.raises(ExplanationError, match=words):
         call()
+
+
+def test_laid_onto_another_a_layout_keeps_its_size() -> None:
+    """Layouts that have little in common: least squares would shrink the second to almost nothing."""
+    generator = np.random.default_rng(0)
+    a, b = generator.normal(size=(2, 300, 2)).astype(np.float32)
+    found, least = overlaid(3 * a, b + 5), procrustes(3 * a, b + 5)
+    assert least.coordinates.std() < 0.5 * (3 * a).std()
+    assert found.coordinates.std() == pytest.approx((3 * a).std(), rel=0.02)
+    assert found.residual == least.residual
+    np.testing.assert_allclose(found.rotation, least.rotation)
+    np.testing.assert_allclose(found.apply(b + 5), found.coordinates)
+
+
+def test_a_turned_copy_is_laid_exactly_onto_its_original() -> None:
+    points = np.random.default_rng(1).normal(size=(50, 2)).astype(np.float32)
+    turned = (points @ np.array([[0.6, -0.8], [0.8, 0.6]]) * 0.2 + 7).astype(np.float32)
+    np.testing.assert_allclose(overlaid(points, turned).coordinates, points, atol=1e-4)

@@ -7,7 +7,7 @@ other, by least squares (Gower & Dijksterhuis, Procrustes Problems, 2004).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,6 +57,21 @@ def procrustes(a: np.ndarray, b: np.ndarray) -> Aligned:
         rotation, scale = left @ right, float(singular.sum()) / own
         residual = _left_over(float(singular.sum()), own, other)
     return Aligned(rotation, scale, centre, target, _placed(b, rotation, scale, centre, target), residual)
+
+
+def overlaid(a: np.ndarray, b: np.ndarray) -> Aligned:
+    """The layout `b` `(N, 2)` turned, mirrored and moved onto `a` `(N, 2)` as `procrustes` does, and made as large.
+
+    The scale of least squares shrinks a layout the more, the less the two agree; here the root mean square distances
+    from the centres become equal. Raises as `procrustes` does.
+    """
+    found = procrustes(a, b)
+    own = float(((b - found.centre) ** 2).sum())
+    if math.isnan(found.residual) or not own:
+        return found
+    scale = math.sqrt(float(((a - found.target) ** 2).sum()) / own)
+    laid = _placed(b, found.rotation, scale, found.centre, found.target)
+    return replace(found, scale=scale, coordinates=laid)
 
 
 def _placed(

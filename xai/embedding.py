@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from data.degradations import severity_levels
 from xai.attribution_types import ExplanationError
 from xai.projection import Projecting
 
@@ -20,8 +21,14 @@ PENULTIMATE = "penultimate"
 """The default layer: what the classifier reads."""
 MOST_NEIGHBOURS = 100
 LAYOUTS = ("separate", "aligned", "shared start")
-"""How B's map is laid out: on its own; turned, mirrored, scaled and moved onto A's (Procrustes), which leaves its
-inner distances in proportion; or optimised from A's coordinates and then aligned."""
+"""How B's map is laid out: on its own; turned, mirrored and moved onto A's (Procrustes) and made as large, which leaves
+its inner distances in proportion; or optimised from A's coordinates and then aligned."""
+
+
+def levels_of(degradation: str, scale: str) -> tuple[float, ...]:
+    """The severities of a degradation that are usually shown: every level of three, every other one of five."""
+    count = len(severity_levels(degradation, scale))
+    return tuple(float(level) for level in range(1, 1 + count, 2 if count > 3 else 1))
 
 
 @dataclass(frozen=True)

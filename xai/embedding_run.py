@@ -130,7 +130,7 @@ class _Work:
         self.stage += 1
         done = _Arranged(model, clean, near, made)
         if first and request.layout != "separate":
-            done.onto = alignment.procrustes(first.coordinates, made.coordinates)
+            done.onto = alignment.overlaid(first.coordinates, made.coordinates)
         return done
 
     def features(self, model: Model, images: ImageSource, severity: float) -> Features:

@@ -283,11 +283,11 @@ def _pair(request: EmbeddingRequest, singles: Sequence[Embedding], place: Path) 
 
 def _between(a: Map, b: Map, residual: float) -> tuple[Between, Map]:
     """What two networks have in common, and the second's map laid onto the first's."""
-    from xai.alignment import procrustes
+    from xai.alignment import overlaid
     from xai.embedding_metrics import chance_overlap, mean_share, overlap
 
     near = [Neighbours(each.neighbours, np.zeros(each.neighbours.shape, np.float32)) for each in (a, b)]
-    shared, onto = overlap(near[0], near[1]), procrustes(a.coordinates, b.coordinates)
+    shared, onto = overlap(near[0], near[1]), overlaid(a.coordinates, b.coordinates)
     chance = chance_overlap(len(shared), a.neighbours.shape[1])
     between = Between(shared, mean_share(shared), chance, residual, onto.residual)
     moved = tuple(replace(each, coordinates=onto.apply(each.coordinates)) for each in b.degraded)

@@ -10,7 +10,7 @@ import streamlit as st
 from data import degradations
 from data.catalogue import dataset
 from data.datasets import DatasetError
-from xai import projection
+from xai import embedding, projection
 from xai.embedding import LAYOUTS, PENULTIMATE, EmbeddingRequest
 from xai.projection import Projecting
 from xai.ui import dataset_images, explaining, result_data, state, widgets
@@ -198,5 +198,4 @@ def _degrading(size: int) -> dict[str, Any]:
         seed = int(
             widgets.number("Seed of the degradation", "embed_seed", (0, 2**31 - 1), 0, 1, st.number_input)
         )
-    levels = range(1, 1 + len(degradations.severity_levels(name, scale)))
-    return {"degradation": name, "severities": tuple(map(float, levels)), "scale": scale, "seed": seed}
+    return {"degradation": name, "severities": embedding.levels_of(name, scale), "scale": scale, "seed": seed}
