@@ -1,7 +1,7 @@
 """Profiles of channels: planted truths, brute force, and figures that show all they should."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from data.datasets import ImageSet
 from data.degradations import degrade
 from models.registry import Model
 from tests.conftest import TinyModel
+from tests.feature_helpers import Odd, wrap
 from tests.test_responses import images, model_of
 from xai import channel_classes
 from xai.attribution_types import ExplanationError
@@ -193,10 +194,64 @@ def test_both_ways_to_the_derivatives_agree(name: str, layer: str, tiny_model: T
         assert torch.allclose(together, each, rtol=1e-3, atol=1e-6)
 
 
+class Kinds(NamedTuple):
+    """Maps, and something beside them."""
+
+    maps: Tensor
+    other: int
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize(
+    ("make", "take"),
+    [
+        (lambda maps: (1, maps.relu()), lambda given: given[1]),
+        (lambda maps: Kinds(maps.relu(), 1), lambda given: given.maps),
+        (lambda maps: {"other": 1, "maps": maps.relu()}, lambda given: given["maps"]),
+    ],
+)
+def test_layers_that_give_more_than_maps(
+    make: Any, take: Any, many: bool, data: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The peer gives the maps alone; the last operation is not linear, so that images are needed."""
+    monkeypatch.setattr(channel_classes, "_FEW", 0 if many else 32)
+    networks = (
+        Odd(make, lambda given: take(given) ** 2),
+        Odd(lambda maps: maps.relu(), lambda maps: maps**2),
+    )
+    found, peer = (classes_for(wrap(network), "odd", 1, data) for network in networks)
+    assert found.kind == "gradient x activation"
+    assert found.values[1] > 0.1
+    assert found == peer
+
+
+def test_a_layer_that_images_pass_by_is_said(monkeypatch: pytest.MonkeyPatch, data: ImageSet) -> None:
+    """As where a network of one's own takes another way for other images: zeros would look like an answer."""
+    model = wrap(FewTimes(), 32)
+    for few in (32, 0):
+        monkeypatch.setattr(channel_classes, "_FEW", few)
+        with pytest.raises(ExplanationError, match="relu#2 gives no maps for these images"):
+            classes_for(model, "relu#2", 0, data)
+
+
+class FewTimes(nn.Module):
+    """Calls `relu` twice for black images, and once for others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.relu = nn.Conv2d(3, 3, 1), nn.ReLU()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits `(N, 3)`."""
+        maps = self.relu(self.conv(images)) ** 2
+        return (maps if images.any() else self.relu(maps)).mean(dim=(2, 3))
+
+
 def test_classes_of_layers_and_channels_that_are_not_there(model: Model) -> None:
     for layer, channel, words in (
         ("relu", 3, "the channel is 3; relu has 0 to 2"),
         ("other", 0, "small offers no channels of 'other'"),
+        ("relu#2", 0, "relu of small has the calls 1 to 1; 2 was asked for"),
         ("patch", 0, "patch of small is not read linearly, so images are needed"),
     ):
         with pytest.raises(ExplanationError, match=words):

@@ -15,6 +15,7 @@ from data.datasets import ImageSet
 from models.cards import Card
 from models.registry import Model
 from tests.conftest import TinyModel
+from tests.feature_helpers import Giving
 from xai import evaluation
 from xai.attribution_types import ExplanationError
 from xai.cka import (
@@ -253,11 +254,13 @@ class Strange(nn.Module):
         self.conv = nn.Conv2d(3, 4, 3)
         self.relu = nn.ReLU()
         self.broken, self.dead, self.pair, self.unused = nn.Identity(), Zero(), Two(), nn.Identity()
+        self.bare = Giving(lambda maps: {"maps": 1})
         self.fc = nn.Linear(4, 10)
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.relu(self.conv(self.normalize(images)))
         maps = self.relu(self.pair(maps)[1])
+        self.bare(maps)
         self.broken(maps / 0 * 0)
         self.dead(maps)
         return self.fc(maps.mean(dim=(2, 3)) + images.mean())
@@ -304,13 +307,19 @@ def test_layers_that_run_twice_or_say_nothing(strange: Model) -> None:
         ("nothing", "nothing of strange can't be compared"),
         ("unused", "unused of strange can't be compared"),
         ("relu#3", "it runs 2 times; allowed are .*conv"),
-        ("pair", "output of pair of strange is a tuple"),
+        ("bare", "bare of strange can't be compared: its output is a dict without a tensor"),
     ],
 )
 def test_layers_that_are_not_there(strange: Model, layer: str, words: str) -> None:
     with pytest.raises(ExplanationError, match=words):
         cka_matrix(strange, strange, scenes(8), [layer], ["conv"])
     assert count_hooks(strange.network) == 0
+
+
+def test_of_several_tensors_the_first_is_compared(strange: Model) -> None:
+    found = cka_matrix(strange, strange, scenes(8), ["pair"], ["relu", "relu#2"])
+    assert float(found.values[0, 0]) == pytest.approx(1)
+    assert float(found.values[0, 1]) < 0.99
 
 
 def test_too_few_images_and_unknown_degradations(strange: Model) -> None:

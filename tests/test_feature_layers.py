@@ -14,7 +14,15 @@ from tests.conftest import TinyModel
 from tests.feature_helpers import Colours, Odd, wrap
 from xai import hooks
 from xai.attribution_types import ExplanationError
-from xai.feature_layers import distinct_layers, gradient, layer_table, matching_layer, record, split_call
+from xai.feature_layers import (
+    call_name,
+    distinct_layers,
+    gradient,
+    layer_table,
+    matching_layer,
+    record,
+    split_call,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 IMAGES = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -134,6 +142,47 @@ def test_names_of_calls() -> None:
     assert split_call("a.b") == ("a.b", 1)
     assert split_call("a.b#2") == ("a.b", 2)
     assert split_call("a#0") == ("a#0", 1)
+    for strange in ("a#²", "a#٣", "a#-1", "a#", "#2", "a#" + 5_000 * "9"):
+        assert split_call(strange) == (strange, 1)
+    assert [call_name(name) for name in ("a", "a#1", "a#02")] == ["a", "a", "a#2"]
+    with pytest.raises(ExplanationError, match="has no layer 'same#²'"):
+        record(wrap(Repeated(), stages=("same",)), IMAGES, ["same#²"])
+
+
+class Twice(nn.Module):
+    """Calls one layer on maps of 6 x 6 cells and then of 2 x 2."""
+
+    def __init__(self, between: int = 3) -> None:
+        super().__init__()
+        self.conv, self.relu = nn.Conv2d(3, 4, 3), nn.ReLU()
+        self.narrow = nn.Conv2d(4, 5, between, stride=2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits `(N, 3)`."""
+        return self.relu(self.narrow(self.relu(self.conv(images))))[:, :3].mean(dim=(2, 3))
+
+
+def test_what_is_known_of_a_later_call() -> None:
+    info = {info.name: info for info in layer_table(wrap(Twice()), 8)}["relu"]
+    assert (info.channels, info.grid) == (4, (6, 6))
+    assert (info.at(2).channels, info.at(2).grid, info.at(1)) == (5, (2, 2), info)
+
+
+def test_a_layer_that_is_called_twice_says_which_call_is_shown() -> None:
+    model, note = wrap(Twice()), "relu runs 2 times in one forward pass; this is call"
+    for name, call in (("relu", 1), ("relu#2", 2)):
+        assert record(model, IMAGES, [name])[name].notes == (f"{note} {call}.",)
+        assert record(model, IMAGES)[name].notes == (f"{note} {call}.",)
+    assert record(model, IMAGES)["conv"].notes == ()
+
+
+def test_a_call_is_set_beside_the_same_call() -> None:
+    a, b, other = wrap(Twice()), wrap(Twice()), wrap(Twice(2))
+    assert matching_layer(a, "relu#2", b) == "relu#2"
+    assert matching_layer(a, "relu", b) == matching_layer(a, "relu#1", b) == "relu"
+    assert matching_layer(a, "relu#2", other) == "conv", "its call has another grid, and conv is the stage"
+    with pytest.raises(ExplanationError, match="called 2 times, so there is no call 3"):
+        matching_layer(a, "relu#3", b)
 
 
 def test_of_a_tuple_the_first_tensor_is_taken_and_that_is_said() -> None:

@@ -19,7 +19,7 @@ from models.registry import Model
 from tests.conftest import TinyModel
 from xai import visualization_store
 from xai.attribution_types import ExplanationError
-from xai.feature_visualization import Cancelled, Settings, visualize
+from xai.feature_visualization import Cancelled, Goal, Settings, visualize
 from xai.visualization_store import LIMIT, Kept, Store, default_store, find, find_all, stored
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -151,6 +151,38 @@ def test_other_weights_are_another_entry(tiny_model: TinyModel, store: Store, ca
     assert other.facts["model"]["sha256"]
 
 
+def test_a_card_does_not_speak_for_other_weights(tiny_model: TinyModel, store: Store) -> None:
+    """A network that was loaded and has learned since has the card of the file."""
+    own = tiny_model("resnet18_cifar", 16)
+    own = replace(own, card=replace(own.card, sha256="a" * 64))
+    (first,) = stored(own, FIVE[:1], SETTINGS, store=store)
+    with torch.no_grad():
+        next(own.network.parameters()).mul_(1.5)
+    assert find(own, FIVE[0], SETTINGS, store=store) is None
+    (other,) = stored(own, FIVE[:1], SETTINGS, store=store)
+    assert first.facts["model"]["sha256"] == other.facts["model"]["sha256"] == "a" * 64
+    assert first.facts["model"]["weights"] != other.facts["model"]["weights"]
+
+
+def test_only_what_a_text_names_is_kept(model: Model, store: Store) -> None:
+    """A goal of one's own may have the text of another."""
+    goal = Goal(FIVE[0], ("layer1",), lambda activations, _images: -activations["layer1"].mean((1, 2, 3)))
+    for keep in (stored, find_all):
+        with pytest.raises(
+            ExplanationError, match="a Goal was given; only pictures of objectives given as text"
+        ):
+            keep(model, [goal], SETTINGS, store=store)  # type: ignore[list-item]
+    assert files(store) == []
+
+
+def test_one_entry_for_all_texts_that_say_the_same(
+    model: Model, store: Store, calls: list[list[str]]
+) -> None:
+    for text in ("mix:layer1:2+1", "mix:layer1:1*1+2*1", "mix:layer1#1:01+2"):
+        stored(model, [text], SETTINGS, store=store)
+    assert calls == [["mix:layer1:1+2"]]
+
+
 def test_copies_are_different_pictures(model: Model, store: Store, calls: list[list[str]]) -> None:
     one, two = stored(model, [FIVE[0]] * 2, SETTINGS, store=store)
     assert not torch.equal(one.image, two.image)
@@ -192,7 +224,7 @@ def test_a_damaged_file_is_made_again(
     assert len(calls) == 2
     assert len(calls[1]) == 1
     for one, other in zip(before, after, strict=True):
-        torch.testing.assert_close(one.image, other.image, atol=1e-4, rtol=0)
+        assert torch.equal(one.image, other.image)
 
 
 def _objective(path: Path) -> str:
@@ -260,7 +292,7 @@ def test_two_at_once_leave_whole_pictures(model: Model, store: Store) -> None:
     for thread in threads:
         thread.join()
     assert len(done) == 3
-    for found in done[1:]:  # equal but for the last bits, as one may have found what another had made
+    for found in done[1:]:
         for one, other in zip(done[0], found, strict=True):
-            torch.testing.assert_close(one.image, other.image, atol=1e-4, rtol=0)
+            assert torch.equal(one.image, other.image)
     assert [path.name for path in store.folder.iterdir() if path.name.startswith(".")] == []

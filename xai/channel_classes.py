@@ -15,10 +15,9 @@ from data.datasets import ImageSource, evenly_spread
 from models.registry import Model
 from xai.attribution_types import ExplanationError
 from xai.evaluation import forward_batch_size
-from xai.feature_layers import layer_table, split_call
+from xai.feature_layers import first_tensor, layer_table, split_call, with_first
 from xai.folding import equal_logits
 from xai.hooks import frozen, listening
-from xai.receptive_field import first_tensor
 
 SAMPLE = 64
 """Images that gradient x activation is averaged over where no other number is asked for."""
@@ -93,7 +92,13 @@ def classes_for(
 
 def _check_channel(model: Model, layer: str, channel: int) -> None:
     infos = {info.name: info for info in layer_table(model, model.input_size)}
-    info = infos.get(split_call(layer)[0])
+    name, call = split_call(layer)
+    info = infos.get(name)
+    if info is not None and call > info.calls:
+        raise ExplanationError(
+            f"{name} of {model.name} has the calls 1 to {info.calls}; {call} was asked for."
+        )
+    info = info and info.at(call)
     if info is None or info.note:
         why = f": {info.note}" if info else ", or does not use it"
         raise ExplanationError(f"{model.name} offers no channels of {layer!r}{why}.")
@@ -111,11 +116,7 @@ def _replaced(layer: str, change: Callable[[Tensor], Tensor]) -> Callable[..., A
         tensor = first_tensor(output)
         if calls != number or tensor is None:
             return None
-        changed = change(tensor)
-        if isinstance(output, Tensor):
-            return changed
-        parts = [changed if part is tensor else part for part in output]
-        return type(output)(parts) if type(output) in (list, tuple) else output
+        return with_first(output, tensor, change(tensor))
 
     return hear
 
@@ -178,8 +179,11 @@ def _derivatives(network: nn.Module, images: Tensor, layer: str, channel: int, c
 
 def _along_channel(network: nn.Module, images: Tensor, layer: str, channel: int) -> Tensor:
     """For all classes from one forward pass: how logits change when the channel grows in proportion to itself."""
+    taps = 0
 
     def dual(output: Tensor) -> Tensor:
+        nonlocal taps
+        taps += 1
         tangent = torch.zeros_like(output)
         tangent[:, channel] = output[:, channel]
         return forward_ad.make_dual(output.clone(), tangent)
@@ -187,6 +191,7 @@ def _along_channel(network: nn.Module, images: Tensor, layer: str, channel: int)
     with torch.no_grad(), forward_ad.dual_level():
         with listening(network, [split_call(layer)[0]], _replaced(layer, dual)):
             logits = forward_ad.unpack_dual(network(images))
+        _check_tapped(layer, taps)
         return torch.zeros_like(logits.primal) if logits.tangent is None else logits.tangent.clone()
 
 
@@ -200,12 +205,19 @@ def _class_by_class(network: nn.Module, images: Tensor, layer: str, channel: int
 
     with torch.enable_grad(), listening(network, [split_call(layer)[0]], _replaced(layer, leaf)):
         logits = network(images)
+    _check_tapped(layer, len(taps))
     found = torch.zeros_like(logits)
     for number in range(logits.shape[1] if logits.requires_grad else 0):
         (gradient,) = torch.autograd.grad(logits[:, number].sum(), taps, retain_graph=True)
         product = (gradient * taps[0])[:, channel].detach()
         found[:, number] = product.reshape(len(images), -1).sum(dim=1)
     return found.detach()
+
+
+def _check_tapped(layer: str, taps: int) -> None:
+    """Zeros may be an answer, but not that of a layer which was never run."""
+    if not taps:
+        raise ExplanationError(f"{layer} gives no maps for these images, so no class depends on it.")
 
 
 def mean_interval(values: Tensor, level: float = LEVEL) -> tuple[float, float, float]:

@@ -20,7 +20,7 @@ from models.registry import Model
 from xai import evaluation
 from xai.attribution_types import ExplanationError
 from xai.evaluation_grid import CLEAN, Cell, degraded
-from xai.feature_layers import LayerInfo, layer_table, split_call
+from xai.feature_layers import LayerInfo, first_tensor, layer_table, split_call
 from xai.hooks import frozen, listening
 
 NONE = "none"
@@ -332,12 +332,13 @@ def _layers(side: Side, size: int) -> tuple[LayerInfo, ...]:
     found = []
     for name in side.names:
         layer, number = split_call(name)
-        info = table.get(layer)
-        if info is None or info.note or number > info.calls:
-            calls = f"it runs {info.calls} times" if info else "there is no such layer that runs"
-            allowed = ", ".join(known for known, row in table.items() if not row.note)
+        known = table.get(layer)
+        info = known.at(number) if known and number <= known.calls else None
+        if info is None or info.note:
+            calls = f"it runs {known.calls} times" if known else "there is no such layer that runs"
+            allowed = ", ".join(each for each, row in table.items() if not row.note)
             raise ExplanationError(
-                f"{name} of {side.model.name} can't be compared: {(info and info.note) or calls}; "
+                f"{name} of {side.model.name} can't be compared: {info.note if info else calls}; "
                 f"allowed are {allowed}."
             )
         found.append(replace(info, name=name))
@@ -370,8 +371,8 @@ def _run(model: Model, images: Tensor, names: Sequence[str], look: Callable[[str
 
 
 def _tensor(model: Model, name: str, output: Any) -> Tensor:
-    if isinstance(output, Tensor):
-        return output
-    raise ExplanationError(
-        f"the output of {name} of {model.name} is a {type(output).__name__}; CKA needs one tensor."
-    )
+    tensor = first_tensor(output)
+    if tensor is None:
+        kind = type(output).__name__
+        raise ExplanationError(f"the output of {name} of {model.name} is a {kind}; CKA needs a tensor.")
+    return tensor

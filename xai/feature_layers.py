@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,6 +24,7 @@ _TABLES: weakref.WeakKeyDictionary[nn.Module, dict[int, tuple[LayerInfo, ...]]] 
 _FRAGILE: weakref.WeakKeyDictionary[nn.Module, set[str]] = weakref.WeakKeyDictionary()
 """Layers whose output is changed in place by what comes after them, and so has to be copied."""
 _LOCK = threading.Lock()
+MOST_DIGITS = 9
 _COPIED = -1
 """In place of a tensor's version where a copy was taken, which nothing can change."""
 
@@ -31,9 +33,10 @@ _COPIED = -1
 class LayerInfo:
     """A layer as it ran for an image: its dotted name, kind of module, channels, grid `(h, w)` and number of calls.
 
-    Of a layer that is called several times, channels and grid are those of its first call. A flat vector `(N, C)` is
-    a grid of `(1, 1)`. `note` is empty, or says why the layer can't be shown; then channels and grid are 0. `same_as`
-    names an earlier layer whose output this one passes on as it is (containers, dropout), empty where there is none.
+    Of a layer that is called several times, channels and grid are those of its first call, and `later` holds those of
+    the others, 0 where there are no maps: `at` tells of one call. A flat vector `(N, C)` is a grid of `(1, 1)`.
+    `note` is empty, or says why the layer can't be shown; then channels and grid are 0. `same_as` names an earlier
+    layer whose output this one passes on as it is (containers, dropout), empty where there is none.
     """
 
     name: str
@@ -43,6 +46,15 @@ class LayerInfo:
     calls: int
     note: str = ""
     same_as: str = ""
+    later: tuple[tuple[int, tuple[int, int]], ...] = ()
+
+    def at(self, call: int) -> LayerInfo:
+        """The same of one call, from 1, of those that there were."""
+        if call == 1:
+            return self
+        channels, grid = self.later[call - 2]
+        note = "" if channels else f"call {call} of it gives no maps"
+        return replace(self, channels=channels, grid=grid, note=note, same_as="")
 
 
 Modules = Mapping[str, nn.Module]
@@ -55,7 +67,7 @@ Plain tuples: they are made while the network runs, for every layer.
 
 @dataclass(eq=False)
 class Feature:
-    """What a layer gave in one call.
+    """What a layer gave in one call of `calls`.
 
     `layer` is its dotted name, with `#2` behind it for the second call and so on; `output` the tensor as it came, and
     `kind` what held it.
@@ -65,6 +77,7 @@ class Feature:
     output: Tensor
     network: nn.Module
     kind: type = Tensor
+    calls: int = 1
 
     @cached_property
     def values(self) -> Tensor:
@@ -81,7 +94,7 @@ class Feature:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences on what has to be known of these values; counts those that are no numbers."""
-        words = []
+        words = [*call_note(self.layer, self.calls)]
         if not issubclass(self.kind, Tensor):
             words.append(f"{self.layer} returns a {self.kind.__name__}; its first tensor is shown.")
         if self.output.ndim == 2:
@@ -93,7 +106,8 @@ class Feature:
         return tuple(words)
 
 
-def _first_tensor(output: Any) -> Tensor | None:
+def first_tensor(output: Any) -> Tensor | None:
+    """What a layer gives, or the first tensor of a tuple, list or dictionary that it gives."""
     if isinstance(output, Tensor):
         return output
     parts = output.values() if isinstance(output, Mapping) else output
@@ -127,7 +141,7 @@ def _run(
     def hear(layer: str, module: nn.Module, _inputs: Any, output: Any) -> None:
         kind, tensor = type(output), output
         if kind is not Tensor:
-            tensor = _first_tensor(output)
+            tensor = first_tensor(output)
         if tensor is None or layer in fragile or tensor.is_inference():  # these don't count their changes
             heard.append((layer, module, kind, None if tensor is None else tensor.clone(), _COPIED))
         else:
@@ -187,7 +201,8 @@ def _table(heard: Iterable[Heard]) -> tuple[LayerInfo, ...]:
     first: dict[int, str] = {}
     for layer, module, kind, tensor, version in heard:
         if known := found.get(layer):
-            found[layer] = replace(known, calls=known.calls + 1)
+            later = (*known.later, _shape(tensor, kind))
+            found[layer] = replace(known, calls=known.calls + 1, later=later)
             continue
         own = version == _COPIED or kind is not Tensor
         original = layer if own else first.setdefault(id(tensor), layer)
@@ -195,16 +210,41 @@ def _table(heard: Iterable[Heard]) -> tuple[LayerInfo, ...]:
         if tensor is None or note:
             found[layer] = LayerInfo(layer, name, 0, (0, 0), 1, note)
             continue
-        channels, height, width = (*tensor.shape[1:], 1, 1)[:3]
         same_as = "" if original == layer else original
-        found[layer] = LayerInfo(layer, name, channels, (height, width), 1, "", same_as)
+        found[layer] = LayerInfo(layer, name, *_shape(tensor, kind), 1, "", same_as)
     return tuple(found.values())
+
+
+def _shape(tensor: Tensor | None, kind: type) -> tuple[int, tuple[int, int]]:
+    """Channels and grid of what a call gave, 0 where that is no maps."""
+    if tensor is None or _why_not(kind, tensor, 1):
+        return 0, (0, 0)
+    channels, height, width = (*tensor.shape[1:], 1, 1)[:3]
+    return channels, (height, width)
 
 
 def split_call(name: str) -> tuple[str, int]:
     """A layer's dotted name and the number of the call, from 1: `relu#2` -> `("relu", 2)`."""
-    layer, mark, number = name.rpartition("#")
-    return (layer, int(number)) if mark and number.isdigit() and int(number) else (name, 1)
+    layer, _, number = name.rpartition("#")
+    return (layer, int(number)) if layer and is_whole(number) and int(number) else (name, 1)
+
+
+def is_whole(text: str) -> bool:
+    """Whether a text is a whole number from 0, in digits and of a length that counts something."""
+    return text.isdecimal() and text.isascii() and len(text) <= MOST_DIGITS
+
+
+def call_name(name: str) -> str:
+    """The one name of a layer's call among those that `split_call` reads alike: `relu#1` -> `relu`."""
+    layer, call = split_call(name)
+    return layer if call == 1 else f"{layer}#{call}"
+
+
+def call_note(layer: str, calls: int) -> tuple[str, ...]:
+    """A sentence about a layer that runs several times in one forward pass, none about others."""
+    name, call = split_call(layer)
+    words = f"{name} runs {calls} times in one forward pass; this is call {call}."
+    return (words,) if calls > 1 else ()
 
 
 def record(
@@ -219,10 +259,11 @@ def record(
     network runs twice the first time that a network is found to change outputs in place.
     """
     if layers is None:
-        batch, network, found = len(images), model.network, _named(_heard_by(model, images, None))
+        batch, network, heard = len(images), model.network, _heard_by(model, images, None)
+        times = Counter(layer for layer, *_ in heard)
         return {
-            name: Feature(name, tensor, network, kind)
-            for name, (_, _, kind, tensor, _) in found.items()
+            name: Feature(name, tensor, network, kind, times[layer])
+            for name, (layer, _, kind, tensor, _) in _named(heard).items()
             if tensor is not None and _is_map(tensor, batch)
         }
     wanted = {name: _with_call(name, call) for name in layers}
@@ -253,13 +294,13 @@ def _named(heard: Iterable[Heard]) -> dict[str, Heard]:
 
 def _asked(model: Model, batch: int, name: str, calls: Mapping[str, Heard]) -> Feature:
     layer, number = split_call(name)
-    name = layer if number == 1 else name
+    name, times = call_name(name), sum(split_call(known)[0] == layer for known in calls)
     if name not in calls:
-        raise _not_called(model, layer, number, sum(split_call(known)[0] == layer for known in calls))
+        raise _not_called(model, layer, number, times)
     _, _, kind, tensor, _ = calls[name]
     if tensor is None or not _is_map(tensor, batch):
         raise ExplanationError(f"{name} of {model.name} can't be shown: {_why_not(kind, tensor, batch)}.")
-    return Feature(name, tensor, model.network, kind)
+    return Feature(name, tensor, model.network, kind, times)
 
 
 def _not_called(model: Model, layer: str, number: int, times: int) -> ExplanationError:
@@ -295,21 +336,24 @@ def _unknown(model: Model, images: Tensor, names: Iterable[str]) -> ExplanationE
 
 
 def matching_layer(a: Model, layer: str, b: Model) -> str:
-    """The layer of `b` to set beside `layer` of `a`: that of the same name if it has the same grid, as in networks of
-    one architecture, else the deepest stage with the same grid, else with the nearest one.
+    """The layer of `b` to set beside `layer` of `a`: that of the same name and call if it has the same grid, as in
+    networks of one architecture, else the deepest stage with the same grid, else with the nearest one.
 
     Nearest in the ratio of their areas; each network is taken at its own input size. Raises `ExplanationError` for a
-    layer that `a` does not have.
+    layer or call that `a` does not have.
     """
-    name = split_call(layer)[0]
-    grids = {info.name: info.grid for info in shown_layers(a, a.input_size)}
-    if name not in grids:
+    name, call = split_call(layer)
+    own = next((info for info in shown_layers(a, a.input_size) if info.name == name), None)
+    if own is None:
         raise _unknown(a, torch.empty(1, 3, a.input_size, a.input_size), [name])
+    if call > own.calls:
+        raise _not_called(a, name, call, own.calls)
+    grid = own.at(call).grid
     rows = shown_layers(b, b.input_size)
-    if any(info.name == name and info.grid == grids[name] for info in rows):
-        return name
+    if any(info.name == name and info.calls >= call and info.at(call).grid == grid for info in rows):
+        return call_name(layer)
     stages = [info for info in rows if info.name in b.stages] or list(rows)
-    area = math.prod(grids[name])
+    area = max(1, math.prod(grid))  # a call that gives no maps has none, which is said when it is recorded
     distances = [abs(math.log(math.prod(info.grid) / area)) for info in stages]
     return stages[len(stages) - 1 - distances[::-1].index(min(distances))].name
 
@@ -325,11 +369,11 @@ def gradient(model: Model, images: Tensor, layer: str, target: int) -> Tensor:
     def hear(_layer: str, _module: nn.Module, _inputs: Any, output: Any) -> Any:
         nonlocal calls
         calls += 1
-        tensor = _first_tensor(output)
+        tensor = first_tensor(output)
         if calls != number or tensor is None:
             return None
         leaves.append(tensor.detach().clone().requires_grad_())
-        return _with_first(output, tensor, leaves[0].clone())
+        return with_first(output, tensor, leaves[0].clone())
 
     with (
         model.lock,
@@ -347,7 +391,7 @@ def gradient(model: Model, images: Tensor, layer: str, target: int) -> Tensor:
     return (found[:, :, None, None] if found.ndim == 2 else found).float().cpu()
 
 
-def _with_first(output: Any, old: Tensor, new: Tensor) -> Any:
+def with_first(output: Any, old: Tensor, new: Tensor) -> Any:
     """The output with its first tensor replaced, of the same kind."""
     if isinstance(output, Tensor):
         return new

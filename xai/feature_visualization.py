@@ -165,10 +165,11 @@ def visualize(
 
     A text given twice makes two pictures from two seeds. `image` `(1, 3, S, S)` in [0, 1] is what caricatures
     exaggerate. `cancelled` is asked before every step. The same call gives the same picture on the same device with
-    as many threads. Raises `ExplanationError` for what can't be made and `Cancelled`.
+    as many threads, and on the CPU so does one that asks for others beside it. Raises
+    `ExplanationError` for what can't be made and `Cancelled`.
     """
     settings = (settings or Settings()).resolved(model)
-    goals = tuple(_goal(one, model, settings, image) for one in objectives)
+    goals = goals_of(objectives, model, settings, image)
     if not goals:
         raise ExplanationError("no objective was given; at least one is needed.")
     canvas, remark = prepare(model, settings)
@@ -183,10 +184,14 @@ def visualize(
     return _gather(model, work, settings, remark)
 
 
-def _goal(objective: str | Goal, model: Model, settings: Settings, image: Tensor | None) -> Goal:
-    if isinstance(objective, Goal):
-        return objective
-    return parse_objective(objective, model, size=settings.size, image=image)
+def goals_of(
+    objectives: Sequence[str | Goal], model: Model, settings: Settings, image: Tensor | None
+) -> tuple[Goal, ...]:
+    """The goals that texts name for pictures by resolved settings, and those given as they are."""
+    return tuple(
+        parse_objective(one, model, size=settings.size, image=image) if isinstance(one, str) else one
+        for one in objectives
+    )
 
 
 def prepare(model: Model, settings: Settings) -> tuple[Canvas, str]:

@@ -14,9 +14,9 @@ from models.registry import Model
 from xai.attribution_types import ExplanationError
 from xai.evaluation import degraded_batch, forward_batch_size
 from xai.evaluation_grid import CLEAN, Cell, degraded
-from xai.feature_layers import split_call
+from xai.feature_layers import call_note as call_note  # used as `passes.call_note`
+from xai.feature_layers import first_tensor, split_call
 from xai.hooks import TapError, find_layer
-from xai.receptive_field import first_tensor
 from xai.taps import too_small
 
 
@@ -90,10 +90,3 @@ def maps_or_vectors(layer: str, output: Any) -> Tensor:
             f"the output of {layer} is {given}; allowed are feature maps (N, C, h, w) and vectors (N, C)."
         )
     return first.detach()
-
-
-def call_note(layer: str, calls: int) -> tuple[str, ...]:
-    """A sentence about a layer that runs several times in one forward pass, none about others."""
-    name, call = split_call(layer)
-    words = f"{name} runs {calls} times in one forward pass; this is call {call}."
-    return (words,) if calls > 1 else ()

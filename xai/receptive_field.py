@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from models.layers import InputSizeError, meta_copy
 from xai.attribution_types import ExplanationError
-from xai.feature_layers import split_call
+from xai.feature_layers import first_tensor, split_call
 from xai.hooks import TapError, frozen, listening
 from xai.receptive_steps import STEPS, Sets, Shape, alive, full, kind, same_cells, tidy, union
 
@@ -174,13 +174,6 @@ def _seen(network: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, _Tap]
 
     with listening(network, {name for name, _ in wanted.values()}, hear):
         yield taps
-
-
-def first_tensor(output: Any) -> Tensor | None:
-    """What a layer gives, or the first tensor of a tuple, list or dictionary that it gives."""
-    parts = output.values() if isinstance(output, Mapping) else output
-    parts = [parts] if isinstance(parts, Tensor) or not isinstance(parts, Iterable) else parts
-    return next((part for part in parts if isinstance(part, Tensor)), None)
 
 
 def _tap(output: Tensor) -> _Tap:

@@ -1,5 +1,9 @@
 """The optimisation behind feature visualisation and inversion: many pictures at once, each for itself.
 
+On the CPU a picture is the same to the bit whatever else is made with it, which is why what is kept needs no more than
+its own settings: linear layers see blocks of one size (`visualization_network`), and a lone picture is made twice, as
+convolutions take another kernel for one image. Steps of optimisation would make a large difference of the last bits.
+
 Nothing of a picture depends on the others in its batch: it has its own goal, its own random numbers, drawn from its
 seed on the CPU, and its own penalties; only diversity ties pictures of the same goal together.
 """
@@ -9,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -257,6 +261,9 @@ def optimise(
     `watch(done, pictures)` is called after every step, with `done` up to `job.recipe.work`, and may raise to stop it.
     A later start is taken only where its value after the trial is half as high again as that of an earlier one.
     """
+    if len(goals) == 1:
+        pair = (goals[0], _companion(goals[0]))
+        return _first(optimise(job, pair, [*copies] * 2, lambda done, pictures: watch(done, pictures[:1])))
     done = 0
 
     def advance(batch: Batch, until: int) -> Batch:
@@ -273,3 +280,12 @@ def optimise(
         least = best.score
         best.take(other, other.score > torch.where(least.isfinite(), least + _MARGIN * least.abs(), least))
     return advance(best, job.recipe.steps).finish()
+
+
+def _companion(goal: Goal) -> Goal:
+    """The same goal from the same noise, under another text, so that nothing takes it for a copy that is asked for."""
+    return replace(goal, text=f"{goal.text} once more", seed_text=goal.seed_text or goal.text)
+
+
+def _first(pair: Finished) -> Finished:
+    return Finished(pair.images[:1], pair.values[:1], pair.strip[:1], pair.notes[:1])

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from models.registry import Model
 from xai.attribution_types import ExplanationError
+from xai.feature_layers import first_tensor, split_call, with_first
 from xai.folding import folded
 from xai.hooks import find_layer
 
@@ -28,14 +29,6 @@ OUTPUT = "output"
 
 class _Done(Exception):
     """Every layer that is needed has run."""
-
-
-def split_name(layer: str) -> tuple[str, int]:
-    """A layer's dotted name and which of its calls is meant, from 0: `relu#2` is the second call of `relu`."""
-    name, _, call = layer.partition("#")
-    if call and not (call.isdecimal() and int(call)):
-        raise ExplanationError(f"the layer is {layer!r}; the call after # is a whole number from 1.")
-    return name, int(call) - 1 if call else 0
 
 
 @dataclass
@@ -48,17 +41,18 @@ class _Recording:
 
     def hook(self, name: str) -> Callable[..., Any]:
         """A forward hook for the module `name`; it refers to this object and not to the network."""
-        wanted = {split_name(layer)[1]: layer for layer in self.layers if split_name(layer)[0] == name}
+        wanted = {split_call(layer)[1]: layer for layer in self.layers if split_call(layer)[0] == name}
 
         def record(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-            call = self.calls.get(name, 0)
-            self.calls[name] = call + 1
+            call = self.calls[name] = self.calls.get(name, 0) + 1
             if call not in wanted:
                 return None
             self.found[wanted[call]] = _as_maps(wanted[call], output)
             if len(self.found) == len(self.layers):
                 raise _Done
-            return output.clone()  # an activation that works in place must not change what was recorded
+            # an activation that works in place must not change what was recorded
+            tensor = first_tensor(output)
+            return None if tensor is None else with_first(output, tensor, tensor.clone())
 
         return record
 
@@ -74,9 +68,11 @@ class PrivateNetwork:
         self.name = model.name
         self.layers = tuple(dict.fromkeys(layers))
         self.device = model.device
-        names = {split_name(layer)[0] for layer in self.layers} - {OUTPUT}
+        names = {split_call(layer)[0] for layer in self.layers} - {OUTPUT}
         self._network = _own_modules(model, names)
         self._relus = _wakeable(self._network)
+        if self.device.type == "cpu":
+            _compute_alike(self._network)
         self._recording = _Recording(self.layers)
         for name in names:
             find_layer(self._network, name).register_forward_hook(self._recording.hook(name))
@@ -89,7 +85,9 @@ class PrivateNetwork:
     def run(self, images: Tensor) -> dict[str, Tensor]:
         """Outputs `(B, C, h, w)` of the layers for images `(B, 3, H, W)` in [0, 1]; a flat vector has a 1 x 1 grid.
 
-        Raises `ExplanationError` for a layer that is not used or gives no feature map, and for images too small.
+        Of a layer that gives several tensors, the first. On the CPU, with as many threads, the outputs of an image do
+        not depend on how many others there are, as long as there are any. Raises `ExplanationError` for a layer that
+        is not used or gives no feature map, and what the network raises for images that it can't take.
         """
         recording = self._recording
         recording.calls, recording.found = {}, {}
@@ -106,21 +104,21 @@ class PrivateNetwork:
         return found
 
     def _absent(self, layer: str) -> str:
-        name, call = split_name(layer)
+        name, call = split_call(layer)
         calls = self._recording.calls.get(name, 0)
         if not calls:
             return f"the layer {name!r} is not used by {self.name}."
-        return f"{self.name} calls the layer {name!r} {calls} times; call {call + 1} was asked for."
+        return f"{self.name} calls the layer {name!r} {calls} times; call {call} was asked for."
 
 
 def _as_maps(layer: str, output: Any) -> Tensor:
-    if isinstance(output, Tensor) and output.ndim == 4:
-        return output
-    if isinstance(output, Tensor) and output.ndim == 2:
-        return output[:, :, None, None]
-    kind = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+    tensor = first_tensor(output)
+    if tensor is not None and tensor.ndim in (2, 4):
+        return tensor if tensor.ndim == 4 else tensor[:, :, None, None]
+    nothing = f"a {type(output).__name__} without a tensor"
+    given = nothing if tensor is None else f"a tensor of shape {tuple(tensor.shape)}"
     raise ExplanationError(
-        f"the output of layer {layer!r} is {kind}, not a feature map (N, C, h, w) or a vector (N, C)."
+        f"the output of layer {layer!r} is {given}, not a feature map (N, C, h, w) or a vector (N, C)."
     )
 
 
@@ -140,6 +138,30 @@ def _own_modules(model: Model, layers: Collection[str]) -> nn.Module:
         if getattr(module, "inplace", False) is True:
             module.inplace = False  # type: ignore[assignment]
     return network
+
+
+class _AlikeLinear(nn.Linear):
+    """A linear layer that multiplies as many rows at a time whatever the batch.
+
+    Which kernel multiplies matrices, and so the last bits, depends on their number of rows.
+    """
+
+    rows = 8
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 2:
+            return super().forward(x)
+        padded = F.pad(x, (0, 0, 0, -len(x) % self.rows))
+        return torch.cat([super(_AlikeLinear, self).forward(part) for part in padded.split(self.rows)])[
+            : len(x)
+        ]
+
+
+def _compute_alike(network: nn.Module) -> None:
+    """Let the network's linear layers give an image the same to the bit in batches of any size."""
+    for module in network.modules():
+        if type(module) is nn.Linear:
+            module.__class__ = _AlikeLinear
 
 
 class _WakeableReLU(nn.Module):

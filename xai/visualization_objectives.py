@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from models.registry import Model
 from xai.attribution_types import ExplanationError
+from xai.feature_layers import call_name, is_whole
 from xai.hooks import TapError, frozen
 from xai.visualization_network import OUTPUT, PrivateNetwork
 
@@ -150,7 +151,9 @@ def parse_objective(text: str, model: Model, *, size: int | None = None, image: 
     - `direction:LAYER:W,W,...`: the same for a whole direction, one number per channel, scaled to length 1
     - `caricature:LAYER` or `caricature:LAYER:POWER`: what `image` `(1, 3, H, W)` in [0, 1] excites there, more so
 
-    A layer's second call is `LAYER#2`. Raises `ExplanationError` with one sentence for what can't be read.
+    A layer's second call is `LAYER#2`. Texts that say the same give goals of one text, which says it in one way:
+    numbers as short as they can be, to the last bit of single precision. Raises `ExplanationError` with one
+    sentence for what can't be read.
     """
     kind, colon, rest = text.partition(":")
     if kind not in OBJECTIVES or not colon:
@@ -161,6 +164,7 @@ def parse_objective(text: str, model: Model, *, size: int | None = None, image: 
 
 def channel(model: Model, layer: str, index: int, size: int) -> Goal:
     """The mean of one channel over the grid of `layer`."""
+    layer = call_name(layer)
     weights = _one_hot(model, layer, index, size)
     return Goal(f"channel:{layer}:{index}", (layer,), Readout(layer, weights))
 
@@ -182,15 +186,16 @@ def _unit(model: Model, rest: str, size: int, _image: Tensor | None) -> Goal:
             f"the cell is {row},{column}; {layer} has a grid of {height} x {width}, so rows go from 0 to "
             f"{height - 1} and columns from 0 to {width - 1}."
         )
-    weights = _one_hot(model, layer, _whole(index), size)
-    return Goal(f"unit:{layer}:{index}:{row},{column}", (layer,), Readout(layer, weights, (row, column)))
+    layer, number = call_name(layer), _whole(index)
+    weights = _one_hot(model, layer, number, size)
+    return Goal(f"unit:{layer}:{number}:{row},{column}", (layer,), Readout(layer, weights, (row, column)))
 
 
 @register("class")
 def _class(model: Model, rest: str, size: int, _image: Tensor | None) -> Goal:
     if rest in model.classes:
         index = model.classes.index(rest)
-    elif rest.isdecimal() and int(rest) < len(model.classes):
+    elif is_whole(rest) and int(rest) < len(model.classes):
         index = int(rest)
     else:
         named = ", ".join(model.classes[:12]) + (", ..." if len(model.classes) > 12 else "")
@@ -206,7 +211,11 @@ def _mix(model: Model, rest: str, size: int, _image: Tensor | None) -> Goal:
     for term in sum_.split("+"):
         index, _, weight = term.partition("*")
         weights += _number(weight or "1") * _one_hot(model, layer, _whole(index), size)
-    return Goal(f"mix:{layer}:{sum_}", (layer,), Readout(layer, weights))
+    _check_numbers(weights, f"the mix of channels of {layer}")
+    layer = call_name(layer)
+    terms = [(index, weights[index]) for index in weights.nonzero().flatten().tolist()]
+    text = "+".join(f"{index}" if weight == 1 else f"{index}*{_written(weight)}" for index, weight in terms)
+    return Goal(f"mix:{layer}:{text}", (layer,), Readout(layer, weights))
 
 
 @register("direction")
@@ -216,18 +225,33 @@ def _direction(model: Model, rest: str, size: int, _image: Tensor | None) -> Goa
 
 
 def direction(model: Model, layer: str, vector: Tensor, size: int) -> Goal:
-    """The mean over the grid of a layer's product with `vector` `(C,)` over its length; `ExplanationError` if zero."""
+    """The mean over the grid of a layer's product with `vector` `(C,)` over its length; `ExplanationError` if zero.
+
+    The vector is taken, and written into the goal's text, in single precision.
+    """
+    layer, vector = call_name(layer), vector.detach().cpu().float() + 0.0  # -0 is 0
     channels = layer_shape(model, layer, size)[0]
     if vector.shape != (channels,):
         raise ExplanationError(
             f"the direction has {vector.numel()} numbers; {layer} has {channels} channels."
         )
-    if not float(vector.norm()):
-        raise ExplanationError(
-            f"the direction in {layer} is zero in every channel; at least one must not be."
-        )
-    text = f"direction:{layer}:" + ",".join(f"{number:g}" for number in vector.tolist())
-    return Goal(text, (layer,), Readout(layer, vector / vector.norm()))
+    _check_numbers(vector, f"the direction in {layer}")
+    text = f"direction:{layer}:" + ",".join(map(_written, vector))
+    near = vector / vector.abs().max()  # squares of large and of small numbers are beyond single precision
+    return Goal(text, (layer,), Readout(layer, near / near.norm()))
+
+
+def _check_numbers(weights: Tensor, what: str) -> None:
+    if not bool(weights.isfinite().all()):
+        raise ExplanationError(f"{what} has numbers beyond single precision; allowed are finite ones.")
+    if not bool(weights.any()):
+        raise ExplanationError(f"{what} is zero in every channel; at least one must not be.")
+
+
+def _written(number: Tensor | float) -> str:
+    """The shortest decimal number that is read as the same: `0.1`, `-2`, `1e20` (a plus would begin another term)."""
+    text = str(number.numpy()[()]) if isinstance(number, Tensor) else repr(number)
+    return text.removesuffix(".0").replace("e+", "e")
 
 
 @register("caricature")
@@ -247,6 +271,7 @@ def caricature(model: Model, layer: str, image: Tensor, power: float = 2.0) -> G
     in Lucid (`dot_compare`); the value is over the squared length of the image's own activations, so 1 is as excited
     as the image itself.
     """
+    layer = call_name(layer)
     own = PrivateNetwork(model, [layer]).run(image.to(model.device))[layer]
     squared = own.square().sum()
     if not (torch.isfinite(squared) and squared > 0):
@@ -261,7 +286,7 @@ def caricature(model: Model, layer: str, image: Tensor, power: float = 2.0) -> G
         return product / squared * cosine.clamp_min(LEAST_COSINE) ** power
 
     digest = hashlib.sha256(image.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:12]
-    return Goal(f"caricature:{layer}:{power:g}@{digest}", (layer,), objective)
+    return Goal(f"caricature:{layer}:{_written(float(power))}@{digest}", (layer,), objective)
 
 
 def _parts(form: str, rest: str, count: int) -> list[str]:
@@ -272,8 +297,8 @@ def _parts(form: str, rest: str, count: int) -> list[str]:
 
 
 def _whole(text: str) -> int:
-    if not text.strip().isdecimal():
-        raise ExplanationError(f"the channel is {text!r}; it must be a whole number from 0.")
+    if not is_whole(text.strip()):
+        raise ExplanationError(f"the channel is {text[:40]!r}; it must be a whole number from 0.")
     return int(text)
 
 
@@ -283,14 +308,14 @@ def _number(text: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ExplanationError(f"{text!r} is no finite number.")
+        raise ExplanationError(f"{text[:40]!r} is no finite number.")
     return number
 
 
 def _cell(text: str) -> tuple[int, int]:
     parts = text.split(",")
-    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
-        raise ExplanationError(f"the cell is {text!r}; its form is ROW,COL in whole numbers from 0.")
+    if len(parts) != 2 or not all(is_whole(part.strip()) for part in parts):
+        raise ExplanationError(f"the cell is {text[:40]!r}; its form is ROW,COL in whole numbers from 0.")
     return int(parts[0]), int(parts[1])
 
 

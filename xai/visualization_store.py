@@ -24,22 +24,17 @@ from torch import Tensor
 from data.storage import cache_folder
 from models.files import write_by_rename
 from models.registry import Model
+from xai.attribution_types import ExplanationError
 from xai.evaluation_store import versions
 from xai.export import card_digest
-from xai.feature_visualization import (
-    Goal,
-    Progress,
-    Settings,
-    Visualization,
-    chunks,
-    parse_objective,
-    visualize,
-)
+from xai.feature_visualization import Progress, Settings, Visualization, chunks, goals_of, visualize
+from xai.responses_store import weights_sha256
 from xai.visualization_network import PrivateNetwork
+from xai.visualization_objectives import Goal
 from xai.visualization_transforms import GREY
 
 FORMAT = "xai-kept-visualization-1"
-ALGORITHM = 2
+ALGORITHM = 3
 """To be raised when the same settings no longer give the same pictures, so that those kept before are not taken."""
 FOLDER = "visualizations"
 LIMIT = 2 * 2**30
@@ -54,8 +49,8 @@ class Kept:
 
     `objective` is the text as `parse_objective` writes it. The strip is rounded to 8 bits per colour, the image is
     not. `facts` is JSON-able: `model` (see `model_facts`), `settings`, `note` and `remarks`, `device`, `threads`,
-    `versions`, and `batch`, the objectives that were made at once, with `row`, the place among them: the last bits of
-    a picture may differ where it is made beside others.
+    `versions`, and `batch`, the objectives that were made at once, with `row`, the place among them: on a GPU a
+    picture may differ where it is made beside others.
     """
 
     objective: str
@@ -66,25 +61,19 @@ class Kept:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def weights_digest(model: Model) -> str:
-    """The sha256 of the model's file; of its weights and buffers where it has no file, being just trained."""
-    if model.card.sha256:
-        return model.card.sha256
-    digest = hashlib.sha256()
-    for name, values in model.network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
 def model_facts(model: Model) -> dict[str, Any]:
-    """What a picture's file and a manifest say of the network."""
-    card = model.card
+    """What a picture's file and a manifest say of the network: `sha256` is that of its file, `weights` of its numbers.
+
+    The first says which file to load, the second what was looked at: a network may have learned more since it was
+    loaded.
+    """
+    card, weights = model.card, weights_sha256(model.network)
     return {
         "name": model.name,
         "architecture": card.architecture,
         "dataset": card.dataset,
-        "sha256": weights_digest(model),
+        "sha256": card.sha256 or weights,
+        "weights": weights,
         "card_sha256": card_digest(card.architecture, model.input_size, model.classes),
         "input": model.input_size,
     }
@@ -92,10 +81,7 @@ def model_facts(model: Model) -> dict[str, Any]:
 
 def _key(facts: Mapping[str, Any], settings: Settings, text: str, copy: int, copies: int) -> str:
     """What a picture depends on, as text; `copies` of one objective differ by their number `copy`."""
-    chosen = {
-        **settings.to_json(),
-        "batch": None,
-    }  # how many are made at once changes nothing but the last bits
+    chosen = {**settings.to_json(), "batch": None}  # how many are made at once changes nothing
     among = copies if settings.diversity else 0
     return json.dumps([FORMAT, ALGORITHM, {**facts, "name": ""}, chosen, text, copy, among], sort_keys=True)
 
@@ -238,7 +224,7 @@ def kept_of(made: Visualization, row: int, facts: Mapping[str, Any]) -> Kept:
 
 def stored(
     model: Model,
-    objectives: Sequence[str | Goal],
+    objectives: Sequence[str],
     settings: Settings | None = None,
     *,
     image: Tensor | None = None,
@@ -248,12 +234,13 @@ def stored(
 ) -> tuple[Kept, ...]:
     """The pictures of the objectives, in their order: those kept are read, the others made and kept batch by batch.
 
-    Arguments are those of `feature_visualization.visualize`; `progress(done, total, pictures)` counts the steps of
+    Arguments are those of `feature_visualization.visualize`, but for goals of one's own: their texts need not say what
+    they are, which is all that a picture can be found by. `progress(done, total, pictures)` counts the steps of
     the pictures that have to be made, and its `pictures` are all those asked for as far as they are. Raises
     `ExplanationError` for what can't be made, and `Cancelled`: the batches that were finished stay.
     """
     settings = (settings or Settings()).resolved(model)
-    goals = tuple(_goal(one, model, settings, image) for one in objectives)
+    goals = _named_goals(objectives, model, settings, image)
     work = _Work(model, model_facts(model), settings, goals, store or default_store())
     work.look()
     rows, watch = work.missing(), _Watch(work, progress)
@@ -266,7 +253,7 @@ def stored(
 
 def find(
     model: Model,
-    objective: str | Goal,
+    objective: str,
     settings: Settings | None = None,
     *,
     image: Tensor | None = None,
@@ -279,7 +266,7 @@ def find(
 
 def find_all(
     model: Model,
-    objectives: Sequence[str | Goal],
+    objectives: Sequence[str],
     settings: Settings | None = None,
     *,
     image: Tensor | None = None,
@@ -287,16 +274,22 @@ def find_all(
 ) -> tuple[Kept, ...] | None:
     """What `stored` would give, None where some of it has to be made; arguments and errors are those of `stored`."""
     settings = (settings or Settings()).resolved(model)
-    goals = tuple(_goal(one, model, settings, image) for one in objectives)
+    goals = _named_goals(objectives, model, settings, image)
     work = _Work(model, model_facts(model), settings, goals, store or default_store())
     work.look()
     return None if work.missing() else tuple(work.found[row] for row in range(len(goals)))
 
 
-def _goal(objective: str | Goal, model: Model, settings: Settings, image: Tensor | None) -> Goal:
-    if isinstance(objective, Goal):
-        return objective
-    return parse_objective(objective, model, size=settings.size, image=image)
+def _named_goals(
+    objectives: Sequence[str], model: Model, settings: Settings, image: Tensor | None
+) -> tuple[Goal, ...]:
+    """The goals that texts name; raises `ExplanationError` for goals of one's own."""
+    for objective in objectives:
+        if not isinstance(objective, str):
+            raise ExplanationError(
+                f"a {type(objective).__name__} was given; only pictures of objectives given as text are kept."
+            )
+    return goals_of(objectives, model, settings, image)
 
 
 def _batches(work: _Work, rows: Sequence[int]) -> Iterator[list[int]]:
