@@ -34,6 +34,14 @@ def small(pictures: Tensor) -> Tensor:
     return (floats * 255).round().to(torch.uint8)
 
 
+def enlarged(picture: Tensor, least: int) -> np.ndarray:
+    """A picture `(3, H, W)` in [0, 1] as uint8 `(h, w, 3)`: one of less than `least` px a side with every pixel a
+    square of as many as fit."""
+    pixels = (picture.permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
+    times = max(1, least // pixels.shape[0])
+    return pixels.repeat(times, axis=0).repeat(times, axis=1)
+
+
 def sheet(lines: Sequence[Tensor]) -> bytes:
     """PNG of lines of pictures, one below the other: each uint8 `(n, 3, h, w)`, all of the same shape.
 

@@ -32,7 +32,7 @@ BY_HAND = {
     "maximum": [4, 1, 0, 0, 0],
     "sparsity": [0, 0.5, 1, 1, 1],
     "gradient_x_activation": [-1, 2, 2, 0, 0],
-    "change": [3 / 5, 0, 0.25, math.nan, 0],
+    "change": [3 / 5, 0, 0.5 / 2, 2 / 2, 0],  # the lengths of clean are 5, 1, 2, 0 and 0
 }
 RANKED = {
     "index": (0, 1, 2, 3, 4),
@@ -40,7 +40,7 @@ RANKED = {
     "maximum": (0, 1, 2, 3, 4),
     "sparsity": (2, 3, 1, 0, 4),
     "gradient_x_activation": (1, 2, 3, 0, 4),
-    "change": (0, 2, 1, 3, 4),
+    "change": (3, 0, 2, 1, 4),
 }
 
 
@@ -68,6 +68,18 @@ def test_what_is_no_number_does_not_count() -> None:
     assert scores["sparsity"].tolist() == pytest.approx([0.5, math.nan], nan_ok=True)
     assert scores["gradient_x_activation"].tolist() == pytest.approx([0, math.nan], nan_ok=True)
     assert ranked("mean", scores["mean"], torch.tensor([False, False])) == (0, 1)
+
+
+def test_a_channel_next_to_nothing_is_not_what_changes_most() -> None:
+    """Its change is measured by what the layer's channels are like; where none answers, there is no measure."""
+    clean = torch.tensor([[[1e-6]], [[1.0]], [[1.0]]])
+    degraded = torch.tensor([[[2e-3]], [[0.5]], [[1.0]]])
+    maps = ChannelMaps(clean, degraded, clean)
+    scores = ORDERS["change"].score(maps)
+    assert scores.tolist() == pytest.approx([2e-3, 0.5, 0], rel=1e-2)
+    assert ranked("change", scores, maps.dead) == (1, 0, 2)
+    silent = ORDERS["change"].score(ChannelMaps(0 * clean, degraded, clean))
+    assert silent.isnan().all()
 
 
 def test_relative_l2_of_equal_rows_is_exactly_nothing() -> None:
@@ -145,6 +157,15 @@ def test_scales_leave_out_what_is_no_number_and_channels_not_shown() -> None:
     assert rows[3]["mean"] is None
     assert rows[2]["maximum"] == 0.5
     assert [row["shown"] for row in rows.values()] == [0, 0, 1, 1]
+    assert result.signed
+
+
+def test_zero_is_in_the_middle_of_a_scale_with_values_below_it() -> None:
+    request = FeatureRequest(("hand",), count=2)
+    (result,) = examine(request, picture(0.2, 0.9, 0), [wrap(Colours(), stages=("conv",))]).results
+    assert float(result.clean[:2].max()) < 0.45
+    assert result.scale == (-0.5, 0.5)
+    assert result.signed
 
 
 def test_results_go_through_the_memo_and_are_shared_with_heatmaps(tiny_model: TinyModel) -> None:

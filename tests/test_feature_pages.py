@@ -56,7 +56,13 @@ def test_the_first_visit_shows_channels_of_both_networks_on_one_grid() -> None:
     said = words(app)
     assert "features.11, after ReLU: 8 × 8 × 256" in said
     assert "layer4, after ReLU: 8 × 8 × 128" in said
-    assert pictures(app)[0].startswith(f"Channels of features.11 of {A}, layer4 of {B} for cue10 test 3")
+    seen = pictures(app)
+    assert seen[:2] == ["cue10 test 3, clean", "cue10 test 3, degraded"]
+    assert "PSNR" in said
+    assert [alt for alt in seen if alt.startswith("Colours: activation from 0 to")]
+    assert [
+        a for a in seen if a.startswith(f"Channels of features.11 of {A}, layer4 of {B} for cue10 test 3")
+    ]
     assert any("How much each layer changes" in alt for alt in pictures(app))
     assert any("Filters of features.0" in alt for alt in pictures(app))
 
@@ -68,6 +74,16 @@ def test_a_link_chooses_layer_order_and_page() -> None:
     assert app.selectbox(key="order").value == "change"
     assert app.number_input(key="first").value == 2
     assert dict(app.query_params)["feature_layer"] == "features.4"
+
+
+def test_a_network_that_cannot_name_what_it_sees_is_warned_about() -> None:
+    strange = next((name for name, card in zoo.cards().items() if "cifar10" in card.dataset), None)
+    if strange is None:
+        pytest.skip("no network of another dataset ships with this checkout")
+    app = features(a=strange, b="")
+    assert healthy(app)
+    assert f"A ({strange}) was trained on" in words(app)
+    assert "was trained on" not in words(features(b=""))
 
 
 @pytest.mark.parametrize("layer", ["classifier.2", "classifier.6"])
@@ -178,6 +194,13 @@ def finish(app: AppTest) -> None:
     app.run()
 
 
+INSIDE = """() => [...document.querySelectorAll("*")].flatMap(e => e.shadowRoot ? [e.shadowRoot] : [])
+    .concat(document).flatMap(root => [...root.querySelectorAll(".pictures span")]).map(span => {
+        const own = span.getBoundingClientRect(), card = span.closest("a").getBoundingClientRect()
+        return [own.width, own.height, own.left >= card.left && own.right <= card.right]
+    })"""
+
+
 def button(app: AppTest, label: str) -> Any:
     (found,) = [each for each in app.button if label in each.label]
     return found
@@ -194,6 +217,12 @@ def test_pick_a_layer_open_a_channel_make_its_picture_and_take_it_home(tmp_path:
         page.set_default_timeout(90_000)
         page.goto(f"{server.url}/features?steps=64&channel_images=100")
         page.locator("ul[aria-label^='Channels of features.11'] a").first.wait_for()
+        for width in (700, 1400):  # a map is square, and whole
+            page.set_viewport_size({"width": width, "height": 1200})
+            page.wait_for_timeout(1_000)
+            maps = page.evaluate(INSIDE)
+            assert len(maps) == 2 * 16 * 3
+            assert all(wide == high == 64 and inside for wide, high, inside in maps), maps
         page.get_by_text("Pick a layer on a drawing").click()
         page.locator("button[data-key='layer features.4']").first.click()
         opened = page.locator("ul[aria-label^='Channels of features.4'] a").first

@@ -160,10 +160,17 @@ class LayerResult:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """The common scale of the maps shown: their least and largest value, clean and degraded, finite ones only."""
+        """The common scale of the maps shown, clean and degraded, finite values only: from the least to the largest,
+        and around zero where some are below it (`signed`)."""
         both = torch.stack([self.clean[list(self.shown)], self.degraded[list(self.shown)]])
         finite = both[both.isfinite()]
-        return (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
+        low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
+        return (low, high) if low >= 0 else (-max(-low, high), max(-low, high))
+
+    @property
+    def signed(self) -> bool:
+        """Whether maps that are shown have values below zero, as they have before a ReLU."""
+        return self.scale[0] < 0
 
     @property
     def difference(self) -> Tensor:

@@ -29,7 +29,7 @@ class Order:
     """One entry of the registry: `score(maps)` gives `(C,)` float32, NaN where it is not defined.
 
     The largest score comes first, but for the channels' own order, where the smallest does. `compares`: it says
-    something of a degradation.
+    something of a degradation. `unit` is what the number is, in the few words that stand before it on a card.
     """
 
     name: str
@@ -37,20 +37,26 @@ class Order:
     description: str
     score: Callable[[ChannelMaps], Tensor]
     compares: bool = False
+    unit: str = ""
+
+    @property
+    def words(self) -> str:
+        """What stands before a score."""
+        return self.unit or self.title
 
 
 ORDERS: dict[str, Order] = {}
 
 
 def register(
-    name: str, title: str, description: str, *, compares: bool = False
+    name: str, title: str, description: str, *, compares: bool = False, unit: str = ""
 ) -> Callable[[Callable[[ChannelMaps], Tensor]], Callable[[ChannelMaps], Tensor]]:
     """Decorator that adds an order; raises `ValueError` when its name is taken."""
     if name in ORDERS:
         raise ValueError(f"the order {name!r} is registered twice.")
 
     def add(score: Callable[[ChannelMaps], Tensor]) -> Callable[[ChannelMaps], Tensor]:
-        ORDERS[name] = Order(name, title, description, score, compares)
+        ORDERS[name] = Order(name, title, description, score, compares, unit)
         return score
 
     return add
@@ -112,18 +118,27 @@ def _gradient_x_activation(maps: ChannelMaps) -> Tensor:
 @register(
     "change",
     "change under the degradation",
-    "Length of clean − degraded as a share of the length of clean (relative L2), over the channel's cells. Not defined "
-    "for a channel that is dead on the clean picture and wakes under the degradation.",
+    "Length of clean − degraded as a share of the length of clean (relative L2), over the channel's cells. Of a channel "
+    "that hardly answers to the clean picture, as a share of the median length of the layer's channels that answer at "
+    "all: next to nothing, any change is large.",
     compares=True,
+    unit="relative L2",
 )
 def _change(maps: ChannelMaps) -> Tensor:
+    """|clean - degraded| / max(|clean|, m), m the median of |clean| over the channels where it is above 0."""
     clean, degraded = maps.clean.flatten(1), maps.degraded.flatten(1)
-    return relative_l2(clean, degraded)
+    lengths = clean.norm(dim=1)
+    answering = lengths[lengths.isfinite() & (lengths > 0)]
+    floor = float(answering.median()) if len(answering) else 0.0
+    return relative_l2(clean, degraded, floor)
 
 
-def relative_l2(clean: Tensor, degraded: Tensor) -> Tensor:
-    """|clean - degraded| / |clean| of rows `(..., K)` -> `(...)`: 0 for equal rows, NaN where only clean is 0."""
+def relative_l2(clean: Tensor, degraded: Tensor, floor: float = 0.0) -> Tensor:
+    """|clean - degraded| / |clean| of rows `(..., K)` -> `(...)`: 0 for equal rows, NaN where only clean is 0.
+
+    Lengths of clean below `floor` count as `floor`.
+    """
     difference = (clean - degraded).norm(dim=-1)
-    share = difference / clean.norm(dim=-1)  # 0 / 0 is NaN, x / 0 infinite
+    share = difference / clean.norm(dim=-1).clamp_min(floor)  # 0 / 0 is NaN, x / 0 infinite
     share = share.where(share.isfinite(), torch.nan)
     return share.where((clean != degraded).any(dim=-1), 0.0)

@@ -99,14 +99,15 @@ def _caption(comparison: FeatureComparison) -> str:
     if picture.label:
         words.append(f"True class: {picture.label}.")
     order = ORDERS[request.order]
-    stands = f"by {order.title}, which stands above each"
+    unit = f" ({order.unit})" if order.unit else ""
+    stands = f"by {order.title}{unit}, which stands above each"
     words.append(f"Channels {'in the order of their numbers' if order.name == 'index' else stands}.")
     if order.name == "gradient_x_activation":
         names = letters(len(comparison.results))
         told = [f"{a}{r.classes[r.target]}" for a, r in zip(names, comparison.results, strict=True)]
         words.append(f"Class of the logit: {', '.join(told)}.")
     both = ", clean and degraded" if comparison.degraded else ""
-    words.append(f"One scale for all maps of a network that are shown{both}.")
+    words.append(f"Each network has one scale for all of its maps that are shown{both}.")
     if any("not finite" in note for result in comparison.results for note in result.notes):
         words.append("Grey cells are not finite.")
     return " ".join(words)
@@ -173,7 +174,7 @@ class _Block:
         low, high = self.result.scale
         for number, condition in enumerate(self.comparison.conditions):
             values = self.result.maps(condition)[channel]
-            self._tile(axes, values, left, top, number, (self.style.colours, low, high))
+            self._tile(axes, values, left, top, number, (map_colours(self.result, self.style), low, high))
         if self.comparison.degraded:
             peak = self.result.difference_peak
             self._tile(
@@ -209,13 +210,36 @@ class _Block:
         axes.add_patch(frame)
 
     def _draw_bars(self, sheet: Sheet, x: float, y: float) -> None:
-        low, high = self.result.scale
-        half = (self.width - 0.3) / 2
-        bar_below(sheet, self.style.colours, (low, high), (x + 0.05, y + 0.05, half), "activation")
-        if self.comparison.degraded:
-            peak = self.result.difference_peak
-            box = (x + 0.25 + half, y + 0.05, half)
-            bar_below(sheet, self.style.diverging, (-peak, peak), box, "clean − degraded")
+        _bars(sheet, self.result, self.style, (x, y, self.width), degraded=self.comparison.degraded)
+
+
+def map_colours(result: LayerResult, style: Style) -> str:
+    """The colour map of activations: the diverging one, with zero in its middle, where some are below zero."""
+    return style.diverging if result.signed else style.colours
+
+
+def _bars(
+    sheet: Sheet, result: LayerResult, style: Style, box: tuple[float, float, float], *, degraded: bool
+) -> None:
+    """What the colours of a network's maps mean, at `(x, y, width)` in inches from the top left."""
+    x, y, width = box
+    half = (width - 0.3) / 2
+    colours = map_colours(result, style)
+    bar_below(sheet, colours, result.scale, (x + 0.05, y + 0.05, half), "activation")
+    if degraded:
+        peak = result.difference_peak
+        place = (x + 0.25 + half, y + 0.05, half)
+        bar_below(sheet, style.diverging, (-peak, peak), place, "clean − degraded")
+
+
+def colours_figure(
+    result: LayerResult, style: Style = DEFAULT_STYLE, *, degraded: bool = False, width: float = 3.3
+) -> Figure:
+    """The colour bars of a network's maps alone, as they stand below its channels; `width` in inches."""
+    with drawing():
+        sheet = Sheet(width, 0.34)
+        _bars(sheet, result, style, (0, 0, width), degraded=degraded)
+        return sheet.figure
 
 
 def _layer_words(result: LayerResult) -> str:

@@ -11,6 +11,7 @@ import streamlit as st
 import torch
 from torch import Tensor
 
+from data import thumbnails
 from xai import export, visualization_export, visualization_store
 from xai.evaluation import Cancelled
 from xai.feature_visualization import Settings
@@ -49,9 +50,7 @@ class Growing:
 
     def take(self, pictures: Tensor) -> None:
         """Keep the pictures `(N, 3, S, S)` in [0, 1], with hard pixels at the size of the page."""
-        pixels = (torch.cat(list(pictures), dim=2).permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-        times = max(1, SIDE // pixels.shape[0])
-        self.picture = pixels.repeat(times, axis=0).repeat(times, axis=1)
+        self.picture = thumbnails.enlarged(torch.cat(list(pictures), dim=2), SIDE)
 
 
 def draw(chosen: Chosen) -> None:

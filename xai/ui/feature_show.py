@@ -14,13 +14,32 @@ from xai import (
     feature_maps,
     figure_features,
     figure_tiles,
+    figures,
 )
+from xai.comparison import view_sentences
 from xai.feature_maps import ORDERS, FeatureComparison, LayerResult
 from xai.figures import Style
 from xai.ui import explaining, image_cards, links, network_data, showing, state, widgets
 from xai.ui.image_cards import Card, Line, Sheet
 
 CHANNEL_PAGE = "xai/ui/pages/channel.py"
+BAR_DPI = 120
+PICTURE = 128
+"""Pixels that the picture has on the page."""
+
+
+def picture(done: FeatureComparison) -> None:
+    """The picture as each network sees it, clean and degraded, and what was done to it."""
+    with st.container(horizontal=True):
+        for size, view in done.views.items():
+            which = f", {size} px" if len(done.views) > 1 else ""
+            for condition in done.conditions:
+                pixels = thumbnails.enlarged(view.image(condition)[0], PICTURE)
+                st.image(
+                    pixels, f"{condition}{which}", PICTURE, alt=f"{done.picture.name}, {condition}{which}"
+                )
+    label = f" Its class: {done.picture.label}." if done.picture.label else ""
+    st.caption(widgets.plain(" ".join([f"{done.picture.name}.{label}", *view_sentences(done)])))
 
 
 def gallery(done: FeatureComparison, style: Style) -> None:
@@ -35,7 +54,7 @@ def gallery(done: FeatureComparison, style: Style) -> None:
                 label,
                 "Open on the Channel page",
             )
-            st.caption(widgets.plain(_scale(done, result, style)))
+            _scale(done, result, style)
         if opened is not None:
             state.adopt(_link(done, result, int(opened.rpartition(" ")[2])))
             st.switch_page(CHANNEL_PAGE)
@@ -51,7 +70,7 @@ def _cards(done: FeatureComparison, result: LayerResult) -> list[Card]:
     cards = []
     for channel in result.shown:
         lines = (
-            [] if order.name == "index" else [Line(f"{order.title} {result.scores[order.name][channel]:.3g}")]
+            [] if order.name == "index" else [Line(f"{order.words} {result.scores[order.name][channel]:.3g}")]
         )
         lines += [Line("dead here")] if result.dead[channel] else []
         link = links.address(_link(done, result, channel), "channel")
@@ -66,7 +85,8 @@ def _sheet(done: FeatureComparison, result: LayerResult, style: Style) -> Sheet:
     def draw() -> bytes:
         shown, (low, high) = list(result.shown), result.scale
         lines = [result.maps(name)[shown] for name in done.conditions]
-        tiles = [figure_tiles.coloured(maps, low, high, style.colours) for maps in lines]
+        colours = figure_features.map_colours(result, style)
+        tiles = [figure_tiles.coloured(maps, low, high, colours) for maps in lines]
         if done.degraded:
             peak = result.difference_peak
             difference = result.difference[shown]
@@ -85,17 +105,27 @@ def key_of(done: FeatureComparison) -> tuple[object, ...]:
     return (repr(done.request), hashes, picture.sha256, picture.name, picture.image_id, picture.label)
 
 
-def _scale(done: FeatureComparison, result: LayerResult, style: Style) -> str:
-    """What the colours of the cards mean."""
-    low, high = result.scale
-    words = f"One scale for all: activation from {low:.3g} to {high:.3g} ({style.colours})"
-    if not done.degraded:
-        return f"{words}."
-    peak = result.difference_peak
-    return (
-        f"From left to right: clean, degraded, clean − degraded. {words}; "
-        f"the difference from {-peak:.3g} to {peak:.3g} ({style.diverging})."
+def _scale(done: FeatureComparison, result: LayerResult, style: Style) -> None:
+    """What the cards show, and what their colours mean."""
+    bars = explaining.results()(
+        ("colour bars", key_of(done), result.model, style.colours, style.diverging),
+        lambda: figures.render(
+            figure_features.colours_figure(result, style, degraded=done.degraded), "png", BAR_DPI, quick=True
+        ),
     )
+    st.image(bars, alt=_ends(done, result))
+    shown = "From left to right: clean, degraded, clean − degraded. " if done.degraded else ""
+    zero = " Zero is in the middle of the colours." if result.signed else ""
+    st.caption(
+        widgets.plain(f"{shown}One scale for the {len(result.shown)} channels shown of this network.{zero}")
+    )
+
+
+def _ends(done: FeatureComparison, result: LayerResult) -> str:
+    """The colour bars, for those who can't see them."""
+    (low, high), peak = result.scale, result.difference_peak
+    words = f"Colours: activation from {low:.3g} to {high:.3g}"
+    return f"{words}; clean − degraded from {-peak:.3g} to {peak:.3g}." if done.degraded else f"{words}."
 
 
 def take_home(done: FeatureComparison, style: Style) -> None:

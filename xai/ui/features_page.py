@@ -18,6 +18,7 @@ from xai.ui import (
     showing,
     state,
     widgets,
+    words,
 )
 from xai.ui.controls import Degrading, Networks
 from xai.ui.layer_choice import MATCH
@@ -130,7 +131,10 @@ def _start(chosen: Networks, layers: dict[str, str], count: int) -> int:
 
 
 def _say(done: FeatureComparison) -> None:
-    """What was done to the picture, what is shown, and what to be careful about."""
+    """The picture as the networks see it, what they say of it, what is shown, and what to be careful about."""
+    feature_show.picture(done)
+    for caution in words.strangers(done.picture.label, done.results):
+        st.warning(widgets.plain(caution), icon=":material/warning:")
     for letter, result in zip("AB", done.results, strict=False):
         said = f"says {result.predicted('clean')}"
         if done.degraded:

@@ -33,13 +33,13 @@ class Card:
 
 CSS = """
 ul {list-style: none; margin: 0; padding: 0; display: grid; gap: 0.5rem;
-    grid-template-columns: repeat(auto-fill, minmax(var(--card), 1fr))}
+    grid-template-columns: repeat(auto-fill, minmax(min(100%, var(--card)), 1fr))}
 a {display: block; height: 100%; box-sizing: border-box; padding: 0.4rem; border-radius: 0.4rem;
    color: var(--st-text-color); text-decoration: none; font-family: var(--st-font); font-size: 0.75rem;
    line-height: 1.3; border: 1px solid var(--st-border-color, #8886)}
 a:hover, a:focus-visible {border-color: var(--st-primary-color); outline: 2px solid var(--st-primary-color)}
-.pictures {display: flex; gap: 0.25rem; margin-bottom: 0.25rem}
-.pictures span {display: block; background-repeat: no-repeat}
+.pictures {display: flex; flex-wrap: wrap; gap: 4px; margin-bottom: 0.25rem}
+.pictures span {display: block; flex: none; background-repeat: no-repeat}
 .id {opacity: 0.75; overflow-wrap: anywhere}
 b, .line {display: block; overflow-wrap: anywhere}
 .good::before {content: "✓ "; color: #1b8a3a; font-weight: bold}
@@ -112,6 +112,8 @@ class Sheet:
 
 WIDTH = 150
 """Least width of a card in pixels."""
+GAP, FRAME = 4, 16
+"""Pixels between the pictures of a card, and all that stands beside them: padding and border of both sides."""
 
 
 def draw(
@@ -126,7 +128,7 @@ def draw(
         "rows": rows,
         "side": side,
         "hard": sheet is not None and (sheet.hard or side % sheet.pixels == 0),
-        "width": WIDTH,
+        "width": max(WIDTH, rows * (side + GAP) - GAP + FRAME),
         "label": label,
         "hint": hint,
     }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Protocol
 
 from torch import Tensor
 
@@ -23,7 +25,34 @@ def lettered(done: Comparison) -> list[tuple[str, ModelResult]]:
 
 def cautions(done: Comparison) -> list[str]:
     """One sentence for each thing that makes a map say something else than what it seems to say."""
-    return [*_grad_cam_validity(done), *_undefined_validity(done), *_no_evidence(done)]
+    strange = strangers(done.picture.label, done.results)
+    return [*strange, *_grad_cam_validity(done), *_undefined_validity(done), *_no_evidence(done)]
+
+
+class Knowing(Protocol):
+    """What a network said of a picture, as far as its classes are concerned."""
+
+    @property
+    def model(self) -> str:
+        """Its name."""
+
+    @property
+    def dataset(self) -> str:
+        """What it was trained on."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that it can name."""
+
+
+def strangers(label: str | None, results: Sequence[Knowing]) -> list[str]:
+    """A sentence about each network that can't name what is in the picture, where that is known."""
+    return [
+        f"{letter} ({result.model}) was trained on {result.dataset} and has no class {label}, which the picture "
+        "shows: whatever it says of this picture is wrong."
+        for letter, result in zip("AB", results, strict=False)
+        if label is not None and label not in result.classes
+    ]
 
 
 def notes(done: Comparison) -> list[str]:
