@@ -185,6 +185,9 @@ def test_umap_is_that_of_umap_learn(
     """The same graph and the same start give the same map; their graph is made without being compiled."""
     from umap import UMAP, umap_
 
+    # numba's threads, once started, slow t-SNE's down in the tests that follow
+    monkeypatch.setattr("numba.get_num_threads", lambda: 1)
+    monkeypatch.setattr("numba.set_num_threads", lambda _count: None)
     monkeypatch.setattr(umap_, "smooth_knn_dist", umap_.smooth_knn_dist.py_func)
     monkeypatch.setattr(umap_, "compute_membership_strengths", umap_.compute_membership_strengths.py_func)
     vectors = clusters[0].astype(np.float32)
