@@ -10,17 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from data.datasets import load_dataset
+from data.datasets import evenly_spread, load_dataset
 from models.registry import Model
 from tests.conftest import TinyModel
 from tests.feature_helpers import Colours, wrap
 from xai import feature_drift
 from xai.attribution_types import ExplanationError
 from xai.evaluation import Cancelled
-from xai.feature_drift import MEASURES, Drifting, DriftRow, as_rows, layer_drift, measures
-from xai.feature_layers import record
+from xai.feature_drift import MEASURES, Drifting, DriftRow, as_rows, layer_drift, main_layers, measures
+from xai.feature_layers import distinct_layers, record
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+BELOW_ZERO = ("Normalize", "Conv2d", "BatchNorm2d", "Linear")
 NOISE = Drifting("gaussian_noise", (0.0, 1.0, 5.0), "cifar-c", 3)
 
 
@@ -62,8 +63,37 @@ def test_severity_0_changes_exactly_nothing(rows: Sequence[DriftRow]) -> None:
     still = [row for row in rows if row.severity == 0]
     assert len(still) == len(rows) / 3
     for row in still:
-        for measure, expected in zip(MEASURES, (0, 1, 0), strict=True):
-            assert [getattr(row, measure + end) for end in ("", "_low", "_high")] == [expected] * 3
+        dies = math.nan if row.kind in BELOW_ZERO else 0
+        for measure, expected in zip(MEASURES, (0, 1, dies), strict=True):
+            found = [getattr(row, measure + end) for end in ("", "_low", "_high")]
+            assert found == pytest.approx([expected] * 3, abs=0, nan_ok=True)
+
+
+def test_death_is_seen_only_where_nothing_is_below_zero(rows: Sequence[DriftRow]) -> None:
+    seen = {row.layer for row in rows if not math.isnan(row.dying)}
+    assert seen >= {"relu", "layer1.0.relu1", "layer1", "layer4"}
+    assert not seen & {row.layer for row in rows if row.kind in BELOW_ZERO}
+
+
+def test_the_main_layers_are_whole_steps(
+    model: Model, rows: Sequence[DriftRow], tiny_model: TinyModel
+) -> None:
+    main = list(dict.fromkeys(row.layer for row in rows if row.main))
+    blocks = [
+        [f"layer{stage}.0.relu2", f"layer{stage}"] for stage in range(1, 5)
+    ]  # two blocks end in each stage
+    assert main == ["relu", *(name for stage in blocks for name in stage), "fc"]
+    alexnet = tiny_model("alexnet", 32)
+    table = distinct_layers(alexnet, 32)
+    found = [info.kind for info in table if info.name in main_layers(alexnet, table)]
+    assert found == ["ReLU"] * 7 + ["Linear"]
+
+
+def test_without_blocks_and_activations_all_layers_are_main() -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), torch.nn.Flatten(), torch.nn.Linear(128, 3))
+    model = wrap(network, stages=("0",))
+    table = distinct_layers(model, 8)
+    assert main_layers(model, table) == {info.name for info in table}
 
 
 def test_rows_are_medians_and_quartiles_of_the_images_alone(
@@ -75,7 +105,8 @@ def test_rows_are_medians_and_quartiles_of_the_images_alone(
         for measure in MEASURES:
             values = [getattr(of_one[place], measure) for of_one in alone]
             found = [getattr(row, measure + end) for end in ("_low", "", "_high")]
-            assert found == pytest.approx(np.quantile(values, [0.25, 0.5, 0.75]), abs=2e-5)
+            expected = np.quantile(values, [0.25, 0.5, 0.75])
+            assert found == pytest.approx(expected, abs=2e-5, nan_ok=True)
     assert max(row.relative_l2 for row in rows) > 0.1
 
 
@@ -101,7 +132,7 @@ def test_it_is_the_same_in_many_small_parts(
     for one, other in zip(rows, again, strict=True):
         assert (one.layer, one.severity) == (other.layer, other.severity)
         assert [getattr(other, name) for name in MEASURES] == pytest.approx(
-            [getattr(one, name) for name in MEASURES], abs=2e-5
+            [getattr(one, name) for name in MEASURES], abs=2e-5, nan_ok=True
         )
 
 
@@ -114,14 +145,14 @@ def test_channels_die_where_the_light_goes() -> None:
     assert rows["drop"].dying == 0.5
     assert rows["drop"].relative_l2 == 1
     assert math.isnan(rows["drop"].cosine)
-    assert rows["conv"].dying == 0
+    assert math.isnan(rows["conv"].dying)  # it goes below zero, so it can't be seen to die
     assert as_rows([rows["drop"]])[0]["cosine"] is None
 
 
 def test_a_dataset_gives_the_same_as_its_images(tiny_model: TinyModel) -> None:
     model = tiny_model("alexnet", 64)
     data = load_dataset("cue10", "test")
-    chosen = data.take(torch.linspace(0, len(data) - 1, 3).long())
+    chosen = evenly_spread(data, 3).take(torch.arange(3))
     from_data = layer_drift(model, data, NOISE, limit=3)
     from_images = layer_drift(model, chosen.float_images(), NOISE, chosen.ids, source="cue10:test")
     assert from_data == from_images or as_rows(from_data) == as_rows(from_images)

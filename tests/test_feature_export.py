@@ -7,6 +7,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from xai.comparison import Picture, picture_from_scene
 from xai.export import ManifestError
 from xai.feature_drift import Drifting, DriftRow
 from xai.feature_maps import FeatureComparison, FeatureRequest, examine, first_filters
-from xai.figure_drift import drift_figure, shown_severities
+from xai.figure_drift import drift_figure
 from xai.figure_features import channels_figure, filters_figure
 from xai.figures import Figure, Style
 
@@ -185,11 +186,19 @@ def test_maps_without_a_number_or_a_difference_are_drawn() -> None:
     json.loads(files["manifest.json"])
 
 
-def test_of_two_networks_three_severities_are_drawn() -> None:
-    row = DriftRow("a", "x", "Conv2d", 0, 0.0, "p", "jpeg", "cifar-c", 0, 0.0, 1, *[0.0] * 9)
-    rows = [DriftRow(**{**vars(row), "severity": float(s)}) for s in range(6)]
-    assert shown_severities(rows, ["a"]) == [1, 2, 3, 4, 5]
-    assert shown_severities(rows, ["a", "b"]) == [1, 3, 5]
+def test_each_network_has_its_column_with_its_main_layers_and_its_whole_seed(
+    drift: tuple[DriftRow, ...],
+) -> None:
+    long = "resnet18_cifar-w16-a-very-long-recipe-of-a-training-cifar10-jpeg-s"
+    renamed = [replace(row, model=f"{long}{NAMES.index(row.model)}") for row in drift]
+    words = words_of(drift_figure(renamed, STYLE))
+    assert "-jpeg-s0" in words
+    assert "-jpeg-s1" in words
+    for row in drift:
+        assert (row.layer in words) == row.main, row.layer
+    every = words_of(drift_figure(drift, STYLE, every_layer=True))
+    assert "features.5" in every  # pooling
+    assert "those that only pass on another's output are left out" in every.replace("\n", " ")
 
 
 def test_the_command_writes_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from data.datasets import ImageSource, Progress, evenly_spread
 from data.degradations import default_scale, degrade, resolve_name, resolve_scale
@@ -15,9 +15,10 @@ from models.registry import Model
 from xai.attribution_types import ExplanationError
 from xai.comparison import Memo, Picture, View, no_memo
 from xai.evaluation import Cancelled
-from xai.feature_layers import LayerInfo, distinct_layers, record
+from xai.feature_layers import LayerInfo, distinct_layers, record, shown_layers
 from xai.feature_orders import relative_l2
 from xai.tables import Cell
+from xai.taps import ACTIVATIONS
 
 MEASURES = ("relative_l2", "cosine", "dying")
 _BUDGET = 256 * 2**20
@@ -39,7 +40,8 @@ class DriftRow:
 
     `relative_l2` is |clean - degraded| / |clean| (0: nothing changed), `cosine` that of the angle between the two, in
     [-1, 1] (1: the same direction), `dying` the share of all channels that are active in some cell on clean and zero
-    in all under the degradation.
+    in all under the degradation. That one is NaN for layers with values below zero, as before a ReLU: nothing can be
+    seen to die there. `main` layers give the output of a block, of an activation outside of blocks, or the logits.
     """
 
     model: str
@@ -62,6 +64,27 @@ class DriftRow:
     dying: float
     dying_low: float
     dying_high: float
+    main: bool = True
+
+
+@dataclass
+class _Found:
+    """Measures `(3, n)` of every batch by layer and severity, and the layers that had a value below zero."""
+
+    values: dict[tuple[str, float], list[Tensor]] = field(default_factory=dict)
+    signed: set[str] = field(default_factory=set)
+
+    def look(self, name: str, maps: Tensor) -> None:
+        """Note whether a layer's maps have a value below zero."""
+        if name not in self.signed and bool((maps < 0).any()):
+            self.signed.add(name)
+
+    def measured(self, name: str, severity: float) -> Tensor:
+        """The measures `(3, N)` of all images."""
+        values = torch.cat(self.values[name, severity], dim=1)
+        if name in self.signed:
+            values[MEASURES.index("dying")] = math.nan
+        return values
 
 
 @dataclass(frozen=True)
@@ -113,7 +136,7 @@ def layer_drift(
     scale = resolve_scale(drifting.scale or default_scale(size[-1], size[-2]))
     drifting = Drifting(drifting.degradation, drifting.severities, scale, drifting.seed)
     layers = distinct_layers(model, min(size))
-    found: dict[tuple[str, float], list[Tensor]] = {}
+    found = _Found()
     done = 0
     for clean, ids in _batches(images, image_ids, _at_a_time(layers, len(drifting.severities))):
         _tell(progress, cancelled, done, total, model.name)
@@ -169,16 +192,18 @@ def _measure_batch(
     ids: Sequence[str],
     drifting: Drifting,
     layers: Sequence[LayerInfo],
-    found: dict[tuple[str, float], list[Tensor]],
+    found: _Found,
     cancelled: Callable[[], bool] | None,
 ) -> None:
     """Add the measures `(3, n)` of a batch of images to those found, per layer and severity."""
     names = [name for info in layers for name in _call_names(info)]
     before = _maps(model, clean, names)
+    for name in names:
+        found.look(name, before[name])
     if 0 in drifting.severities:
         same = torch.tensor([[0.0], [1.0], [0.0]], dtype=torch.float64).expand(3, len(clean))
         for name in names:
-            found.setdefault((name, 0), []).append(same)
+            found.values.setdefault((name, 0), []).append(same)
     severities = [severity for severity in drifting.severities if severity]
     together = max(1, _BUDGET // (_cells(layers) * len(clean)) - 1)
     for start in range(0, len(severities), together):
@@ -188,8 +213,9 @@ def _measure_batch(
         copies = [degrade(clean, drifting.degradation, severity, **options) for severity in part]  # type: ignore[arg-type]
         after = _maps(model, torch.cat(copies), names)
         for name in names:
+            found.look(name, after[name])
             for severity, values in zip(part, after[name].split(len(clean)), strict=True):
-                found.setdefault((name, severity), []).append(measures(before[name], values))
+                found.values.setdefault((name, severity), []).append(measures(before[name], values))
 
 
 def _call_names(info: LayerInfo) -> list[str]:
@@ -222,19 +248,66 @@ def _rows(
     model: Model,
     layers: Sequence[LayerInfo],
     drifting: Drifting,
-    found: Mapping[tuple[str, float], list[Tensor]],
+    found: _Found,
     images: tuple[str, int],
 ) -> Iterator[DriftRow]:
-    names = [(name, info.kind) for info in layers for name in _call_names(info)]
-    for place, (name, kind) in enumerate(names):
+    main = main_layers(model, layers)
+    names = [(name, info) for info in layers for name in _call_names(info)]
+    for place, (name, info) in enumerate(names):
         depth = place / max(1, len(names) - 1)
         for severity in drifting.severities:
-            values = torch.cat(found[name, severity], dim=1)
-            numbers = values.nanquantile(_QUARTILES, dim=1).T  # (3 measures, 3 quartiles)
+            numbers = (
+                found.measured(name, severity).nanquantile(_QUARTILES, dim=1).T
+            )  # (3 measures, 3 quartiles)
             ordered = [float(row[k]) for row in numbers for k in (1, 0, 2)]
-            where = (model.name, name, kind, place, depth, images[0])
+            where = (model.name, name, info.kind, place, depth, images[0])
             how = (drifting.degradation, drifting.scale, drifting.seed, float(severity))
-            yield DriftRow(*where, *how, images[1], *ordered)
+            yield DriftRow(*where, *how, images[1], *ordered, main=info.name in main)
+
+
+def main_layers(model: Model, layers: Sequence[LayerInfo]) -> frozenset[str]:
+    """Those of `distinct_layers` where a network has taken a whole step: outputs of blocks, of activations outside of
+    blocks, and the last layer. All of them where a network has neither.
+
+    A block is a module with parts that is no mere sequence and lies in no other block; what holds a stage of the
+    network is none. Another layer that gives the same output, such as the stage that ends in the block, stands for it.
+    """
+    modules = dict(model.network.named_modules())
+    blocks = _blocks(model, modules)
+    ends = {
+        info.same_as or info.name
+        for info in shown_layers(model, model.input_size)
+        if info.name in blocks
+        or (isinstance(modules[info.name], ACTIVATIONS) and not _inside(info.name, blocks))
+    }
+    found = [info.name for info in layers if (info.same_as or info.name) in ends]
+    return frozenset([*found, layers[-1].name] if found else [info.name for info in layers])
+
+
+def _blocks(model: Model, modules: Mapping[str, nn.Module]) -> frozenset[str]:
+    found: set[str] = set()
+    for name, module in modules.items():  # parents come before their parts
+        mere = type(module) in (nn.Sequential, nn.ModuleList) or next(module.children(), None) is None
+        around = any(stage.startswith(f"{name}.") for stage in model.stages)
+        if name and not mere and not around and not _inside(name, found):
+            found.add(name)
+    return frozenset(found)
+
+
+def _inside(name: str, blocks: Collection[str]) -> bool:
+    """Whether a module lies in one of the blocks."""
+    parts = name.split(".")
+    return any(".".join(parts[:count]) in blocks for count in range(1, len(parts)))
+
+
+IN_A_PAPER = ("model", "layer", "severity", "n", *MEASURES)
+"""The columns that a table of a paper has room for."""
+
+
+def paper_rows(rows: Sequence[DriftRow]) -> list[dict[str, Cell]]:
+    """The medians of the main layers, without what is the same in all rows or of no use in print."""
+    chosen = as_rows([row for row in rows if row.main])
+    return [{name: row[name] for name in IN_A_PAPER} for row in chosen]
 
 
 def as_rows(rows: Sequence[DriftRow]) -> list[dict[str, Cell]]:
@@ -242,7 +315,7 @@ def as_rows(rows: Sequence[DriftRow]) -> list[dict[str, Cell]]:
     return [
         {
             name: None if isinstance(value, float) and math.isnan(value) else value
-            for name, value in asdict(row).items()
+            for name, value in (asdict(row) | {"main": int(row.main)}).items()
         }
         for row in rows
     ]

@@ -63,6 +63,8 @@ def manifest(
     style: Style,
     drift: Sequence[DriftRow] = (),
     filters: Sequence[Filters] = (),
+    *,
+    every_layer: bool = False,
 ) -> dict[str, Any]:
     """Everything needed to draw the figures again, JSON-able."""
     return {
@@ -71,7 +73,7 @@ def manifest(
         "request": asdict(comparison.request),
         "style": asdict(style),
         "models": [_model_facts(comparison, result) for result in comparison.results],
-        "drift": _drift_facts(drift),
+        "drift": _drift_facts(drift, every_layer=every_layer),
         "filters": bool(filters),
         "versions": package_versions(),
     }
@@ -106,11 +108,12 @@ def _model_facts(comparison: FeatureComparison, result: LayerResult) -> dict[str
     }
 
 
-def _drift_facts(rows: Sequence[DriftRow]) -> dict[str, Any] | None:
+def _drift_facts(rows: Sequence[DriftRow], *, every_layer: bool) -> dict[str, Any] | None:
     if not rows:
         return None
     facts = {name: getattr(rows[0], name) for name in ("images", "n", "degradation", "scale", "seed")}
-    return facts | {"severities": list(dict.fromkeys(row.severity for row in rows))}
+    severities = list(dict.fromkeys(row.severity for row in rows))
+    return facts | {"severities": severities, "every_layer": every_layer}
 
 
 def manifest_file(
@@ -118,9 +121,11 @@ def manifest_file(
     style: Style,
     drift: Sequence[DriftRow] = (),
     filters: Sequence[Filters] = (),
+    *,
+    every_layer: bool = False,
 ) -> bytes:
     """The manifest as a JSON file."""
-    content = manifest(comparison, style, drift, filters)
+    content = manifest(comparison, style, drift, filters, every_layer=every_layer)
     return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
 
 
@@ -136,15 +141,17 @@ def bundle(
     drift: Sequence[DriftRow] = (),
     filters: Sequence[Filters] = (),
     every_width: bool = True,
+    every_layer: bool = False,
 ) -> dict[str, bytes]:
     """Files by name: figures as PDF, SVG and PNG at 300 and 600 dpi, raw maps, scores of all channels and manifest.
 
-    `drift`, rows of all networks, adds `drift.*` and `layers.csv`; `filters` adds `filters.*` and `filters.npz`. With
-    `every_width` figures of the other column width are added, as `figure-one-column.pdf` and so on.
+    `drift`, rows of all networks, adds `drift.*`, which draws `every_layer` or the main ones, and `layers.csv` of all;
+    `filters` adds `filters.*` and `filters.npz`. With `every_width` figures of the other column width are added, as
+    `figure-one-column.pdf` and so on.
     """
     drawn: dict[str, Callable[[Style], Figure]] = {"figure": lambda style: channels_figure(comparison, style)}
     if drift:
-        drawn["drift"] = lambda style: drift_figure(drift, style)
+        drawn["drift"] = lambda style: drift_figure(drift, style, every_layer=every_layer)
     if filters:
         drawn["filters"] = lambda style: filters_figure(filters, style)
     files: dict[str, bytes] = {}
@@ -158,7 +165,7 @@ def bundle(
         files["layers.csv"] = tables.as_csv(feature_drift.as_rows(drift)).encode()
     if filters:
         files["filters.npz"] = npz(filter_arrays(filters))
-    files["manifest.json"] = manifest_file(comparison, style, drift, filters)
+    files["manifest.json"] = manifest_file(comparison, style, drift, filters, every_layer=every_layer)
     return files
 
 
@@ -234,7 +241,8 @@ def reproduce_features(
     comparison = examine(request, picture_again(found["image"], image), models)
     filters = [first_filters(model) for model in models] if found["filters"] else []
     drift = _drift_again(found, comparison, models)
-    return bundle(comparison, style, drift=drift, filters=filters, every_width=False)
+    every = bool((found["drift"] or {}).get("every_layer"))
+    return bundle(comparison, style, drift=drift, filters=filters, every_width=False, every_layer=every)
 
 
 def _drift_again(

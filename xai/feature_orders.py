@@ -118,9 +118,9 @@ def _gradient_x_activation(maps: ChannelMaps) -> Tensor:
 @register(
     "change",
     "change under the degradation",
-    "Length of clean − degraded as a share of the length of clean (relative L2), over the channel's cells. Of a channel "
-    "that hardly answers to the clean picture, as a share of the median length of the layer's channels that answer at "
-    "all: next to nothing, any change is large.",
+    "Length of clean − degraded as a share of the length of clean (relative L2), over the channel's cells. Of a "
+    "channel that hardly answers to the clean picture, as a share of the median length of the layer's channels that "
+    "answer at all: next to nothing, any change is large.",
     compares=True,
     unit="relative L2",
 )

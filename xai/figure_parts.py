@@ -269,6 +269,14 @@ def short(words: str, length: int) -> str:
     return words if len(words) <= length else words[: length - 1] + "…"
 
 
+def middle_cut(words: str, length: int) -> str:
+    """At most `length` letters, shortened in the middle: names of networks differ at their end, in the seed."""
+    if len(words) <= length:
+        return words
+    end = max(1, (length - 1) // 2)
+    return f"{words[: max(0, length - 1 - end)]}…{words[-end:]}"
+
+
 def wrapped(words: str, length: int) -> str:
     """Lines of at most `length` letters."""
     return "\n".join(textwrap.wrap(words, length))

@@ -14,7 +14,8 @@ from models.registry import Model, architecture, layer_grids
 from xai.attribution_types import ExplanationError
 from xai.hooks import find_layer, frozen
 
-_ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Sigmoid, nn.Tanh)
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Sigmoid, nn.Tanh)
+"""Layers that bend what they get; a block or a stage commonly ends in one."""
 _LOWEST = {nn.ReLU: 0.0, nn.ReLU6: 0.0, nn.SiLU: -0.279, nn.GELU: -0.171, nn.Hardswish: -0.376}
 """Activations that end blocks, with their smallest value; a sigmoid at the end of a block is a gate."""
 _NORMS = (nn.BatchNorm2d, nn.GroupNorm, nn.InstanceNorm2d)
@@ -107,7 +108,7 @@ def _words(module: nn.Module, output: Tensor) -> str:
     for kinds, name in ((_NORMS, "batch norm output"), (_POOLS, "pooling output")):
         if isinstance(last, kinds):
             return name if not isinstance(last, nn.GroupNorm | nn.InstanceNorm2d) else "normalisation output"
-    if isinstance(last, _ACTIVATIONS):
+    if isinstance(last, ACTIVATIONS):
         return f"after {type(last).__name__}"
     if isinstance(last, nn.Conv2d):
         return "convolution output"

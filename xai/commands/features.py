@@ -95,7 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
         drift = _drift(arguments, done, models)
         filters = [first_filters(model) for model in models] if arguments.filters else []
         bar.update()
-        files = bundle(done, style, drift=drift, filters=filters, every_width=False)
+        every = arguments.every_layer
+        files = bundle(done, style, drift=drift, filters=filters, every_width=False, every_layer=every)
         bar.update()
     wrote(write_bundle(files, arguments.out))
     return 0
@@ -118,6 +119,10 @@ def add(commands: Any) -> None:
     words = "also how much every layer changes with severity, for the picture or for images of a dataset"
     parser.add_argument("--drift", nargs="?", const=PICTURE, default="", metavar="DATASET:SPLIT", help=words)
     parser.add_argument("--limit", type=int, default=200, help="images of the dataset for --drift")
+    words = (
+        "draw all layers of --drift, not only outputs of blocks, of activations outside of them, and logits"
+    )
+    parser.add_argument("--every-layer", action="store_true", help=words)
     parser.add_argument("--filters", action="store_true", help="also the first convolution's filters")
     add_conditions(parser)
     parser.set_defaults(run=run)

@@ -8,15 +8,15 @@ import streamlit as st
 
 from data import degradations
 from models.registry import Model
-from xai import export, feature_drift, figure_drift
+from xai import export, feature_drift, feature_export, figure_drift
 from xai.feature_drift import Drifting, DriftRow
 from xai.feature_maps import FeatureComparison
 from xai.figures import Style
-from xai.ui import channel_data, channel_jobs, explaining, network_data, robustness_show, widgets
+from xai.ui import channel_data, channel_jobs, explaining, network_data, robustness_show, take_home, widgets
 from xai.ui.channel_data import Images
 from xai.ui.job import Report
 
-KEYS = ("drift_of", *channel_data.KEYS)
+KEYS = ("drift_of", "every_layer", *channel_data.KEYS)
 OF = {"picture": "this picture", "images": "images of a dataset"}
 MOST_IMAGES = 200
 """Images that a page measures: each is shown at every severity to every network."""
@@ -34,12 +34,8 @@ def draw(done: FeatureComparison, models: Sequence[Model], style: Style) -> None
     drifting = _drifting(done)
     hashes = tuple((model.name, model.card.sha256) for model in models)
     if of == "picture":
-        _show(
-            _of_picture(done, models, drifting),
-            ("drift", done.picture.sha256, hashes, drifting),
-            drifting,
-            style,
-        )
+        rows = _of_picture(done, models, drifting)
+        _show(done, rows, ("drift", done.picture.sha256, hashes, drifting), style, done.picture.name)
         return
     picked = channel_data.choose(models[0])
     if picked is None or len({model.input_size for model in models}) > 1:
@@ -53,7 +49,7 @@ def draw(done: FeatureComparison, models: Sequence[Model], style: Style) -> None
         title = f"Change of every layer over {images.words}"
         channel_jobs.offer(title, "Measure the layers", key, _of_images(models, images, drifting))
         return
-    _show(rows, key, drifting, style)
+    _show(done, rows, key, style, f"{images.name}-{images.split}")
 
 
 def _drifting(done: FeatureComparison) -> Drifting:
@@ -90,14 +86,24 @@ def _of_images(
     return make
 
 
-def _show(rows: Sequence[DriftRow], key: tuple[object, ...], drifting: Drifting, style: Style) -> None:
+def _show(
+    done: FeatureComparison, rows: Sequence[DriftRow], key: tuple[object, ...], style: Style, of: str
+) -> None:
+    """The figure with its manifest, and the numbers; `of` is what was measured, for the names of files."""
+    title = degradations.DEGRADATIONS[rows[0].degradation].title
+    every = widgets.switch("All layers, also those within blocks", "every_layer", False)
+    names = [result.model for result in done.results]
+    stem = export.safe_stem("-".join(["layers", *names, of, rows[0].degradation]))
     network_data.show(
-        (*key, style),
-        lambda: figure_drift.drift_figure(rows, style),
-        export.safe_stem(f"layers-{drifting.degradation}"),
-        f"How much each layer changes under {drifting.degradation}, by severity.",
+        (*key, style, every),
+        lambda: figure_drift.drift_figure(rows, style, every_layer=every),
+        stem,
+        f"How much each layer changes under {title.lower()}, by severity.",
         "content",
     )
+    take_home.manifest(stem, lambda: feature_export.manifest_file(done, style, rows, every_layer=every))
     with st.expander("The numbers"):
-        table = feature_drift.as_rows(rows)
-        robustness_show.table(table, "layer-drift", "Change of each layer under degradation.")
+        caption = f"Change of the layers of {' and '.join(names)} under {title.lower()}: medians over images."
+        robustness_show.table(
+            feature_drift.as_rows(rows), stem, caption, printed=feature_drift.paper_rows(rows)
+        )

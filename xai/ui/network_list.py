@@ -94,12 +94,18 @@ def _order(cells: Mapping[str, Any]) -> list[str]:
     return [*first, *(head for head in cells if head not in first)]
 
 
-def downloads(cells: tables.Rows, stem: str, caption: str, wide: Sequence[str] = ()) -> None:
-    """Buttons for the rows as CSV and LaTeX."""
+def downloads(
+    cells: tables.Rows,
+    stem: str,
+    caption: str,
+    wide: Sequence[str] = (),
+    printed: tables.Rows | None = None,
+) -> None:
+    """Buttons for the rows as CSV and LaTeX; `printed` are the rows for LaTeX where those are others."""
     with st.container(horizontal=True):
         options: dict[str, Any] = {"on_click": "ignore", "icon": ":material/download:"}
         st.download_button("CSV", lambda: tables.as_csv(cells), f"{stem}.csv", "text/csv", **options)
-        latex = lambda: tables.as_latex(cells, caption, wide)  # noqa: E731
+        latex = lambda: tables.as_latex(cells if printed is None else printed, caption, wide)  # noqa: E731
         st.download_button("LaTeX", latex, f"{stem}.tex", "application/x-tex", **options)
 
 

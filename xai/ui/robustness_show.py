@@ -66,8 +66,11 @@ def choose(board: Board, beside: DeltaGenerator) -> Chosen | None:
     return chosen if chosen.degraded else None
 
 
-def table(rows: Rows, stem: str, caption: str, wide: Sequence[str] = ()) -> None:
-    """A table that sorts, with its rows as CSV and LaTeX (`caption` is plain text); nothing for no rows."""
+def table(rows: Rows, stem: str, caption: str, wide: Sequence[str] = (), printed: Rows | None = None) -> None:
+    """A table that sorts, with its rows as CSV and LaTeX (`caption` is plain text); nothing for no rows.
+
+    `printed` are the rows for LaTeX where those are others.
+    """
     import pandas as pd
 
     if not rows:
@@ -86,7 +89,7 @@ def table(rows: Rows, stem: str, caption: str, wide: Sequence[str] = ()) -> None
         placeholder="",
         alt=f"{caption} {len(rows)} rows; they can be downloaded below.",
     )
-    network_list.downloads(rows, stem, caption.replace("%", "\\%"), wide)
+    network_list.downloads(rows, stem, caption.replace("%", "\\%"), wide, printed)
 
 
 def _same(rows: Rows) -> dict[str, str]:

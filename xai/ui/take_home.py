@@ -8,10 +8,18 @@ from typing import Any
 import streamlit as st
 
 
-def raw_and_manifest(stem: str, arrays: Callable[[], bytes], manifest: Callable[[], bytes]) -> None:
+def raw_and_manifest(stem: str, arrays: Callable[[], bytes], manifest_file: Callable[[], bytes]) -> None:
     """Raw pictures as `.npz` and the manifest, made when they are asked for."""
     with st.container(horizontal=True):
-        options: dict[str, Any] = {"on_click": "ignore", "icon": ":material/download:"}
-        st.download_button("Raw pictures (.npz)", arrays, f"{stem}.npz", key=f"{stem}.npz", **options)
-        name = f"{stem}-manifest.json"
-        st.download_button("Manifest (.json)", manifest, name, "application/json", key=name, **options)
+        _button("Raw pictures (.npz)", arrays, f"{stem}.npz")
+        _button("Manifest (.json)", manifest_file, f"{stem}-manifest.json")
+
+
+def manifest(stem: str, content: Callable[[], bytes]) -> None:
+    """The manifest that goes with a figure, made when it is asked for."""
+    _button("Manifest (.json)", content, f"{stem}-manifest.json")
+
+
+def _button(label: str, content: Callable[[], bytes], name: str) -> None:
+    options: dict[str, Any] = {"on_click": "ignore", "icon": ":material/download:"}
+    st.download_button(label, content, name, key=name, **options)
