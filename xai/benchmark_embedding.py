@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from models import zoo
 from models.registry import Model
 from xai.embedding_features import PENULTIMATE, extract
 from xai.evaluation import forward_batch_size, shares
+from xai.projection import Projecting, project
 
 Work = Callable[[], object]
 Comparison = tuple[str, Work, Work, float | None, int]
@@ -90,7 +92,43 @@ def _swept(model: Model, data: ImageSet) -> Work:
     return lambda: [shares(model, batch, "fp32") for batch in batches]
 
 
-MAKERS: tuple[Callable[[bool], Iterator[Comparison]], ...] = (extraction,)
+def projections(quick: bool) -> Iterator[Comparison]:
+    """Maps of a ResNet-18's 512 features beside scikit-learn's t-SNE and umap-learn, both by their defaults.
+
+    UMAP comes last: numba's threads, which umap-learn's own call starts, slow down any t-SNE after them.
+    """
+    model = zoo.load("resnet18-cifar10-jpeg-s0")
+    try:
+        data = evenly_spread(load_dataset(model.card.dataset, "test"), 2000 if quick else None)
+    except DatasetError:  # not on this machine
+        return
+    vectors = extract(model, data).vectors
+    cases = ((2000, 0.70),) if quick else ((2000, 0.70), (10_000, 0.35))
+    for count, target in cases:
+        few = vectors[:count]
+        yield f"t-SNE of {len(few):,} x 512 / scikit-learn", _ours(few, "tsne"), _tsne(few), target, 1
+    for count, _target in cases:
+        few = vectors[:count]
+        yield f"UMAP of {len(few):,} x 512, warm / umap-learn", _ours(few, "umap"), _umap(few), 1.0, 1
+
+
+def _ours(vectors: np.ndarray, method: str) -> Work:
+    return lambda: project(vectors, Projecting(method))
+
+
+def _tsne(vectors: np.ndarray) -> Work:
+    from sklearn.manifold import TSNE
+
+    return lambda: TSNE(random_state=0).fit_transform(vectors.astype(np.float32))
+
+
+def _umap(vectors: np.ndarray) -> Work:
+    from umap import UMAP
+
+    return lambda: UMAP(random_state=0).fit_transform(vectors.astype(np.float32))
+
+
+MAKERS: tuple[Callable[[bool], Iterator[Comparison]], ...] = (extraction, projections)
 
 
 def rows(quick: bool) -> Iterator[Comparison]:
