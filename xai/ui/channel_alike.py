@@ -31,7 +31,7 @@ NEAREST = 5
 CKA_IMAGES = 1_000
 PAGE = "xai/ui/pages/channel.py"
 SHUFFLES = 200
-Found = tuple[Correlations, tuple[Neighbour, ...], tuple[Pair, ...], tuple[Chance, Chance]]
+Found = tuple[Correlations, tuple[Neighbour, ...], tuple[Pair, ...], Chance, tuple[Chance, Chance]]
 
 
 def counterpart(chosen: Chosen) -> None:
@@ -45,7 +45,7 @@ def counterpart(chosen: Chosen) -> None:
         st.info("Both networks have to take images of one size, so that they see the same.")
         return
     layer = _layer_of_b(chosen)
-    found, best, pairs, chances = _compared(chosen, layer, picked)
+    found, best, pairs, of_all, chances = _compared(chosen, layer, picked)
     rows = [_row(each, pairs, chosen.channel) for each in best]
     if not rows:
         st.info("This channel answers the same to every image, so it has no counterpart.")
@@ -59,7 +59,7 @@ def counterpart(chosen: Chosen) -> None:
         lambda: figure_counterparts.matched_figure(
             found,
             pairs,
-            chances[0],
+            of_all,
             (f"{chosen.layer} of {chosen.model.name}", f"{layer} of {other.name}"),
             chosen=Pair(chosen.channel, best[0].b, best[0].r),
             interval=best[0],
@@ -87,24 +87,24 @@ def _key(chosen: Chosen, layer: str, picked: Images) -> tuple[object, ...]:
 
 
 def _compared(chosen: Chosen, layer: str, picked: Images) -> Found:
-    """Correlations of all channels, the nearest ones, the matched pairs, and what shuffled images give: all of them,
-    and those of each class."""
+    """Correlations of all channels, the nearest ones, the matched pairs, and what shuffled images give: the channels of
+    A, and this one, when all are shuffled and when those of each class are."""
     assert chosen.other is not None
     a = channel_data.responses(chosen.model, chosen.layer, picked)
     b = channel_data.responses(chosen.other, layer, picked)
 
-    def both() -> tuple[Correlations, tuple[Pair, ...]]:
+    def both() -> tuple[Correlations, tuple[Pair, ...], Chance]:
         with st.spinner("Matching the channels of both layers."):
             found = counterparts.correlations(a.mean, b.mean)
-            return found, counterparts.match(found)
+            return found, counterparts.match(found), counterparts.chance(found)
 
-    found, pairs = explaining.results()(("pairs", *_key(chosen, layer, picked)[:6], picked), both)
+    found, pairs, of_all = explaining.results()(("pairs", *_key(chosen, layer, picked)[:6], picked), both)
     best = counterparts.nearest(found, chosen.channel, NEAREST)
     chances = [
         counterparts.chance(found, (chosen.channel,), shuffles=SHUFFLES, labels=labels)
         for labels in (None, a.labels)
     ]
-    return found, best, pairs, (chances[0], chances[1])
+    return found, best, pairs, of_all, (chances[0], chances[1])
 
 
 def _row(each: Neighbour, pairs: tuple[Pair, ...], channel: int) -> dict[str, object]:
@@ -164,7 +164,7 @@ def layers(chosen: Chosen) -> None:
     if found is None:
         st.caption(f"Every stage of A is compared with every stage of B over {images.words}.")
         title = f"CKA of {chosen.model.name} and {other.name}"
-        channel_jobs.offer(title, "Compare the layers", key, make)
+        channel_jobs.offer(title, "Compare the layers", key, make, unit="images")
         return
     network_data.show(
         (*key, "figure"),

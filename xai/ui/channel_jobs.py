@@ -8,11 +8,13 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from xai.evaluation import Cancelled
-from xai.ui import explaining
-from xai.ui.job import Place, Report, Work
-from xai.ui.job_panel import Panel, Words
+from xai.ui import explaining, widgets
+from xai.ui.growing import Growing
+from xai.ui.job import Job, Place, Report, Work
+from xai.ui.job_panel import Panel, Words, watch
 
 T = TypeVar("T")
+DRAWN, GROWING = "channel_job_drawn", "channel_job_growing"
 
 
 @st.cache_resource(show_spinner=False)
@@ -51,15 +53,74 @@ def work(key: Hashable, make: Callable[[Report, Callable[[], bool]], T]) -> Work
     return run
 
 
-def offer(title: str, label: str, key: Hashable, make: Callable[[Report, Callable[[], bool]], T]) -> None:
-    """The button that starts a job; while one runs it can't be pressed, and says why."""
+def begin() -> st.delta_generator.DeltaGenerator:
+    """Begin a page with jobs: the place for what no offer on it draws, which `finish` fills."""
+    st.session_state.pop(DRAWN, None)
+    return st.container()
+
+
+def finish(place: st.delta_generator.DeltaGenerator) -> None:
+    """Show the job that runs, or why it failed, unless an offer on this page has done so."""
+    with place:
+        PANEL.say_refused()
+        job = PANEL.running() or PANEL.seen()
+        if job is None or st.session_state.get(DRAWN) is job:
+            return
+        if job.running:
+            _watch(job)
+        else:
+            PANEL.say_error()
+
+
+def offer(
+    title: str,
+    label: str,
+    key: Hashable,
+    make: Callable[[Report, Callable[[], bool]], T],
+    *,
+    unit: str = "",
+    growing: Growing | None = None,
+    left: Callable[[], str] = lambda: "Nothing of it is kept.",
+) -> None:
+    """The button that starts a job, and in its place how far it is; below it what became of one that ended early.
+
+    While another job runs it can't be pressed, and says why. `unit` is what the job counts, `growing` the pictures that
+    it shows while it makes them, `left` says what stays of one that was cancelled.
+    """
     running = PANEL.running()
+    if running is not None and running.title == title:
+        _watch(running)
+        return
     st.button(
         label,
         key=f"start {title}",
-        on_click=PANEL.start,
-        args=(title, work(key, make)),
+        on_click=_start,
+        args=(title, work(key, make), unit, growing),
         icon=":material/play_arrow:",
         disabled=running is not None,
         help=None if running is None else f"{running.title} is running: wait for it, or cancel it.",
     )
+    _say_end(title, left)
+
+
+def _start(title: str, task: Work[None], unit: str, growing: Growing | None) -> None:
+    if (job := PANEL.start(title, task, unit)) is not None:
+        st.session_state[GROWING] = (job, growing)
+
+
+def _watch(job: Job[Any]) -> None:
+    """The job's progress, with its pictures for the visitor who started it."""
+    st.session_state[DRAWN] = job
+    started, growing = st.session_state.get(GROWING, (None, None))
+    watch(PANEL, growing.show if growing is not None and started is job else None)
+
+
+def _say_end(title: str, left: Callable[[], str]) -> None:
+    """What became of the last job, where it was this one and this visitor saw it running."""
+    job = PANEL.seen()
+    if job is None or job.running or job.title != title:
+        return
+    st.session_state[DRAWN] = job
+    PANEL.say_error()
+    if job.cancelled and job.error is None:
+        st.caption(widgets.plain(f"Cancelled. {left()}"))

@@ -11,6 +11,7 @@ from xai.ui import (
     channel_alike,
     channel_choice,
     channel_images,
+    channel_jobs,
     channel_sheet,
     channel_visualization,
     layer_choice,
@@ -20,6 +21,7 @@ from xai.ui import (
 )
 from xai.ui.channel_choice import Chosen
 
+FEATURES = "xai/ui/pages/features.py"
 PARTS: dict[str, Callable[[Chosen], None]] = {
     "classes": channel_images.classes,
     "severity": channel_images.severity,
@@ -51,9 +53,13 @@ def draw() -> None:
 
 
 def _draw() -> None:
+    top = st.container()
     chosen = channel_choice.choose()
     channel_choice.say(chosen)
+    elsewhere = channel_jobs.begin()
     if not chosen.class_name:
+        if st.button("Back to the layer's maps", icon=":material/arrow_back:"):
+            st.switch_page(FEATURES)
         with st.expander("Pick the layer on a drawing of the network"):
             label = f"Layers of {chosen.model.name}"
             layer_choice.draw(chosen.model, channel_choice.LAYER_KEY, chosen.layer, label)
@@ -62,8 +68,10 @@ def _draw() -> None:
             part(chosen)
     st.divider()
     options: dict[str, Any] = {"words": TITLES.__getitem__, "draw": st.radio, "horizontal": True}
-    part_name = widgets.one_of("More of it", "part", list(PARTS), "classes", **options)
+    part_name = widgets.one_of("What else to see of it", "part", list(PARTS), "classes", **options)
     with showing.one_sentence():
         PARTS[part_name](chosen)
-    showing.ignored()
+    channel_jobs.finish(elsewhere)
+    with top:
+        showing.ignored()
     state.write_link(LINK_KEYS)

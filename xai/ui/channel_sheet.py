@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from data.storage import cache_folder
-from xai import contact_sheet, export
+from xai import contact_sheet, export, visualization_store
 from xai.feature_visualization import Settings
 from xai.ui import channel_images, channel_jobs, widgets
 from xai.ui.channel_choice import Chosen
@@ -30,15 +30,8 @@ def draw(chosen: Chosen) -> None:
         st.info("A contact sheet is of a layer's channels: choose a channel above.")
         return
     picked = channel_images.images(chosen)
-    with st.container(horizontal=True):
-        steps = int(widgets.one_of("Steps of each picture", "sheet_steps", STEPS, "128"))
-        words = {
-            **{number: f"the first {number}" for number in SOME[:-1]},
-            ALL: f"all {chosen.info.channels:,}",
-        }
-        which = widgets.one_of("Channels", "sheet_channels", SOME, "16", words.__getitem__)
+    settings, which = _settings(chosen)
     channels = None if which == ALL else range(min(int(which), chosen.info.channels))
-    settings = Settings(steps=steps, strip=0)
     key = ("sheet", chosen.model.name, chosen.model.card.sha256, chosen.layer, settings, which, picked)
     path = _path(key)
     if path.is_file():
@@ -57,9 +50,26 @@ def draw(chosen: Chosen) -> None:
             "Pictures that are done are kept, so a sheet that was cancelled goes on where it stopped."
         )
         title = f"Contact sheet of {chosen.layer} of {chosen.model.name}"
-        channel_jobs.offer(
-            title, "Make the contact sheet", key, _work(chosen, picked, settings, channels, path)
-        )
+        make = _work(chosen, picked, settings, channels, path)
+        wanted = channels or range(chosen.info.channels)
+        left = lambda: _left(chosen, settings, wanted)  # noqa: E731
+        channel_jobs.offer(title, "Make the contact sheet", key, make, unit="channels", left=left)
+
+
+def _settings(chosen: Chosen) -> tuple[Settings, str]:
+    """How the pictures are made, and of which channels."""
+    words = {number: f"the first {number}" for number in SOME[:-1]} | {ALL: f"all {chosen.info.channels:,}"}
+    with st.container(horizontal=True):
+        steps = int(widgets.one_of("Steps of each picture", "sheet_steps", STEPS, "128"))
+        which = widgets.one_of("Channels", "sheet_channels", SOME, "16", words.__getitem__)
+    return Settings(steps=steps, strip=0), which
+
+
+def _left(chosen: Chosen, settings: Settings, channels: Sequence[int]) -> str:
+    """What there is of a sheet that was cancelled."""
+    texts = [f"channel:{chosen.layer}:{channel}" for channel in channels]
+    kept = sum(visualization_store.find(chosen.model, text, settings) is not None for text in texts)
+    return f"The pictures of {kept:,} of {len(texts):,} channels are kept, and a sheet goes on from there."
 
 
 def _path(key: tuple[object, ...]) -> Path:
@@ -72,8 +82,14 @@ def _work(
 ) -> Callable[[Report, Callable[[], bool]], bool]:
     def make(report: Report, cancelled: Callable[[], bool]) -> bool:
         data = picked.open() if picked else None
+        total = len(channels) if channels else chosen.info.channels
+
+        def told(done: float, of: float, what: str) -> None:
+            made = what.startswith("channels")  # before that, images are looked at
+            report(done if made else 0, of if made else total, "" if made else "Looking at the images.")
+
         contact_sheet.make(
-            chosen.model, chosen.layer, settings, data, path, report, cancelled, channels=channels
+            chosen.model, chosen.layer, settings, data, path, told, cancelled, channels=channels
         )
         _forget_old(path)
         return True

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 
-import numpy as np
 import streamlit as st
-import torch
 from torch import Tensor
 
-from data import thumbnails
 from xai import export, visualization_export, visualization_store
-from xai.evaluation import Cancelled
 from xai.feature_visualization import Settings
 from xai.figure_visualization import PanelStyle
 from xai.ui import channel_jobs, network_data, take_home, widgets
 from xai.ui.channel_choice import Chosen
+from xai.ui.growing import Growing
 from xai.ui.job import Report
-from xai.ui.job_panel import watch
 from xai.visualization_store import Kept
 from xai.visualization_transforms import TRANSFORMS
 
@@ -32,36 +26,11 @@ COUNT_HELP = (
     "Several pictures of the same channel are kept unlike each other, which shows what else it answers to."
 )
 VIEWS_HELP = "Each step sees the picture moved, scaled and turned a little, so that no single pixel counts."
-GROWING = "growing"
-SIDE = 256
-"""Least width in px of the growing picture on the page."""
-
-
-@dataclass
-class Growing:
-    """The picture as far as it has come, written by the job and read by its visitor's page."""
-
-    picture: np.ndarray | None = None
-
-    def show(self) -> None:
-        """Draw it as it is now."""
-        if self.picture is not None:
-            st.image(self.picture, width=self.picture.shape[1], alt="The picture as far as it has come.")
-
-    def take(self, pictures: Tensor) -> None:
-        """Keep the pictures `(N, 3, S, S)` in [0, 1], with hard pixels at the size of the page."""
-        self.picture = thumbnails.enlarged(torch.cat(list(pictures), dim=2), SIDE)
 
 
 def draw(chosen: Chosen) -> None:
     """The visualisation of what is chosen: kept, growing, or the button that makes it."""
     st.subheader("What it looks for", anchor=False)
-    panel = channel_jobs.PANEL
-    panel.say_refused()
-    panel.say_error()
-    if panel.running() is not None:
-        growing: Growing | None = st.session_state.get(GROWING)
-        watch(panel, growing.show if growing else None)
     settings, count = _settings()
     objectives = [chosen.objective] * count
     found = visualization_store.find_all(chosen.model, objectives, settings)
@@ -91,26 +60,25 @@ def _offer(chosen: Chosen, objectives: Sequence[str], settings: Settings) -> Non
         f"What excites {widgets.plain(chosen.words)} most, grown from noise in {settings.steps} steps. "
         "It is kept on this machine, so it is made once."
     )
-    busy = channel_jobs.PANEL.running() is not None
-    if st.button("Make the picture", icon=":material/play_arrow:", disabled=busy):
-        growing = st.session_state[GROWING] = Growing()
-        title = f"Picture for {chosen.words} of {chosen.model.name}"
-        channel_jobs.PANEL.start(title, _work(chosen, objectives, settings, growing))
-        st.rerun()
+    growing = Growing()
+    title = f"Picture for {chosen.words} of {chosen.model.name}"
+    key = ("picture", chosen.model.card.sha256, chosen.objective, settings, len(objectives))
+    make = _work(chosen, objectives, settings, growing)
+    channel_jobs.offer(title, "Make the picture", key, make, growing=growing)
 
 
 def _work(
     chosen: Chosen, objectives: Sequence[str], settings: Settings, growing: Growing
-) -> Callable[[Report, Callable[[], bool]], None]:
-    def work(report: Report, cancelled: Callable[[], bool]) -> None:
+) -> Callable[[Report, Callable[[], bool]], bool]:
+    """What makes the pictures; they are kept on the disk."""
+
+    def work(report: Report, cancelled: Callable[[], bool]) -> bool:
         def progress(done: int, total: int, pictures: Tensor) -> None:
             growing.take(pictures)
             report(done, total, "")
 
-        with suppress(Cancelled):
-            visualization_store.stored(
-                chosen.model, objectives, settings, progress=progress, cancelled=cancelled
-            )
+        visualization_store.stored(chosen.model, objectives, settings, progress=progress, cancelled=cancelled)
+        return True
 
     return work
 

@@ -38,7 +38,9 @@ def draw(done: FeatureComparison, models: Sequence[Model], style: Style) -> None
         _show(done, rows, ("drift", done.picture.sha256, hashes, drifting), style, done.picture.name)
         return
     picked = channel_data.choose(models[0])
-    if picked is None or len({model.input_size for model in models}) > 1:
+    if picked is None:
+        return
+    if len({model.input_size for model in models}) > 1:
         st.info("Both networks have to take images of one size, so that they see the same.")
         return
     images = Images(picked.name, picked.split, min(picked.count, MOST_IMAGES))
@@ -47,7 +49,8 @@ def draw(done: FeatureComparison, models: Sequence[Model], style: Style) -> None
     if rows is None:
         st.caption(f"Every layer is measured on {images.words}, at every severity.")
         title = f"Change of every layer over {images.words}"
-        channel_jobs.offer(title, "Measure the layers", key, _of_images(models, images, drifting))
+        make = _of_images(models, images, drifting)
+        channel_jobs.offer(title, "Measure the layers", key, make, unit="images")
         return
     _show(done, rows, key, style, f"{images.name}-{images.split}")
 

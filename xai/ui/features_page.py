@@ -8,6 +8,7 @@ from xai import feature_maps
 from xai.comparison import Picture
 from xai.feature_maps import ORDERS, FeatureComparison, FeatureRequest
 from xai.ui import (
+    channel_jobs,
     controls,
     explaining,
     feature_drift_view,
@@ -44,6 +45,7 @@ def draw() -> None:
 
 
 def _draw() -> None:
+    top = st.container()
     with st.sidebar:
         st.subheader("Picture")
         offer = pictures.choose()
@@ -63,13 +65,16 @@ def _draw() -> None:
         style = controls.plain_style()
     models = [explaining.model(name) for name in request.models]
     done = feature_maps.examine(request, picture, models, explaining.results())
+    elsewhere = channel_jobs.begin()
     _say(done)
     feature_show.gallery(done, style)
     feature_show.take_home(done, style)
     feature_drift_view.draw(done, models, style)
     feature_survival.draw(done, models)
     feature_show.filters(models, style)
-    showing.ignored()
+    channel_jobs.finish(elsewhere)
+    with top:
+        showing.ignored()
     state.write_link(LINK_KEYS)
 
 

@@ -17,25 +17,25 @@ Work = Callable[[Report, Callable[[], bool]], T]
 class Job(Generic[T]):
     """Work that has been started; what it shows may be read from any thread at any time.
 
+    `unit` is what `done` and `total` count, where whoever started it says so.
     `outcome` is what the work returned, `error` what it raised; both None while it runs.
     """
 
     def __init__(self, title: str, work: Work[T]) -> None:
         self.title = title
-        self.done, self.total, self.what = 0.0, 1.0, ""
+        self.done, self.total, self.what, self.unit = 0.0, 1.0, "", ""
         self.outcome: T | None = None
         self.error: Exception | None = None
-        self._work = work
         self._cancel = threading.Event()
         self._started = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name=f"job: {title}", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(work,), name=f"job: {title}", daemon=True)
         self._thread.start()
 
-    def _run(self) -> None:
+    def _run(self, work: Work[T]) -> None:
         try:
-            self.outcome = self._work(self._report, self._cancel.is_set)
+            self.outcome = work(self._report, self._cancel.is_set)
         except Exception as error:  # shown to the visitor, who can't see the server's console
-            self.error = error
+            self.error = _bare(error)
 
     def _report(self, done: float, total: float, what: str) -> None:
         self.done, self.total, self.what = done, total, what
@@ -67,6 +67,12 @@ class Job(Generic[T]):
     def wait(self, seconds: float | None = None) -> None:
         """Return when the work has ended, or after so many seconds."""
         self._thread.join(seconds)
+
+
+def _bare(error: Exception) -> Exception:
+    """The error without the frames that it came through, nor those of its causes: they hold all that the work held."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 class Place:

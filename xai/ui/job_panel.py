@@ -47,12 +47,17 @@ class Panel:
         job = self.place().job
         return job if job is not None and st.session_state.get(f"{self.name}_seen") is job else None
 
-    def start(self, title: str, work: Work[Any]) -> None:
-        """Start a job; while another runs, the reason why not is said at the next `say_refused`."""
+    def start(self, title: str, work: Work[Any], unit: str = "") -> Job[Any] | None:
+        """Start a job that counts its steps in `unit`; while another runs, None, and the reason why not is said at the
+        next `say_refused`."""
         try:
-            st.session_state[f"{self.name}_seen"] = self.place().start(title, work)
+            job = self.place().start(title, work)
         except ValueError as error:
             st.session_state[f"{self.name}_refused"] = str(error)
+            return None
+        job.unit = unit
+        st.session_state[f"{self.name}_seen"] = job
+        return job
 
     def say_refused(self) -> None:
         """Say once why the last one was not started."""
@@ -76,7 +81,7 @@ def watch(panel: Panel, show: Callable[[], None] | None = None) -> None:
     words = panel.words
     left = job.seconds_left()
     time_left = "" if left is None else f", about {_duration(left)} left"
-    steps = f"{job.done:.{words.digits}f} of {job.total:.0f} {words.unit}{time_left}"
+    steps = f"{job.done:.{words.digits}f} of {job.total:.0f} {job.unit or words.unit}{time_left}"
     st.progress(job.share, widgets.plain(f"{job.title}: {steps}. {job.what}"))
     if job.cancelled:
         st.caption(words.ending)
