@@ -128,6 +128,17 @@ def test_a_silent_channel_says_so(
     assert "2: 0, silent on all images" in texts(out)[0]
 
 
+def test_a_channel_that_is_no_number_is_not_called_silent(
+    tiny_model: TinyModel, data: ImageSet, store: Store, tmp_path: Path
+) -> None:
+    own = tiny_model("resnet18_cifar", 8)
+    network: Any = own.network
+    with torch.no_grad():
+        network.bn1.bias[2] = torch.nan
+    out = make(own, "bn1", SETTINGS, data, tmp_path / "sheet.pdf", channels=[2], store=store).path
+    assert "2: nan, no number for any image" in texts(out)[0]
+
+
 def test_a_cancelled_sheet_goes_on_and_leaves_no_half_file(
     model: Model, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,7 +265,7 @@ def test_the_command_writes_a_sheet_without_the_dataset(
         (f"--model {NAME} --class 0 --transforms wild", "'wild'"),
         (f"--model {NAME} --class 0 --colours pink", "'pink'"),
         (f"--model {NAME} --class 0 --copies 0", "--copies is 0"),
-        (f"--model {NAME} --class 0 --copies 61", "61 pictures were asked for"),
+        (f"--model {NAME} --class 0 --copies 61", "--copies is 61; allowed are 1 to 60"),
         (f"--model {NAME} --class 0 --width narrow", "'narrow'"),
         (f"--model {NAME} --class 0 --device tpu", "'tpu'"),
         (f"--model {NAME} --caricature nowhere.png", "nowhere.png"),

@@ -178,5 +178,10 @@ def test_bad_requests_are_one_sentence(model: Model, images: Tensor) -> None:
         layer_drift(model, images, NOISE, ["a"])
     with pytest.raises(ExplanationError, match="No images"):
         layer_drift(model, images[:0], NOISE, [])
+    with pytest.raises(ExplanationError, match=r"The seed is -1"):
+        Drifting("jpeg", (1.0,), seed=-1)
+    data = load_dataset("cue10", "test")
+    with pytest.raises(ExplanationError, match=r"cue10 has images of 64 x 64 px; .* takes 32 x 32 px"):
+        layer_drift(model, data, NOISE, limit=2)
     with pytest.raises(ValueError, match="out of range"):
         layer_drift(model, images[:1], Drifting("jpeg", (9.0,), "cifar-c"), ["a"])

@@ -131,6 +131,18 @@ def test_a_manifest_of_others_is_refused(files: dict[str, bytes], tmp_path: Path
     refused(lambda content: content["image"].update(sha256="0"), "its sha256 differs")
     refused(lambda content: content["request"].update(order="beauty"), "not one that this program wrote")
     refused(lambda content: content["models"].pop(), "another version")
+    layers = {NAMES[0]: "features.11", "other": "conv1"}
+    for part, key, value in (
+        ("request", "layers", layers),
+        *((part, key, math.inf) for part, key in (("request", "seed"), ("request", "count"), ("drift", "n"))),
+        *(("drift", "n", n) for n in ("3", -5, 0, 1.0, True)),
+        *(("drift", "seed", seed) for seed in (-1, 1.5, math.inf)),
+        *(("drift", "severities", severities) for severities in (["3"], [math.inf], [-1.0], [])),
+    ):
+        refused(
+            lambda content, part=part, key=key, value=value: content[part].update({key: value}),
+            "not one that this program wrote",
+        )
     refused(lambda content: content.update(format="xai-features-0"), "another version")
     refused(lambda content: content.pop("format"), "another version")
     with pytest.raises(ManifestError):

@@ -383,11 +383,29 @@ def test_settings_are_json_and_say_what_is_allowed(tiny: Model) -> None:
         ({"transforms": "wild"}, "transforms is 'wild'; allowed are auto, none, small, medium, large"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0"),
         ({"diversity": -1.0}, "diversity is -1.0"),
+        ({"frequency_decay": 5}, "frequency_decay is 5; allowed is 0 to 4"),
+        ({"seed": -1}, r"seed is -1; allowed is 0 to 2\*\*63 - 1"),
+        ({"seed": None}, "seed is None; it must be a whole number"),
+        ({"size": 8.0}, "size is 8.0; it must be a whole number, or None"),
+        ({"steps": True}, "steps is True; it must be a whole number"),
+        ({"strip": 2.5}, "strip is 2.5; it must be a whole number"),
+        ({"batch": 1.5}, "batch is 1.5; it must be a whole number, or None"),
+        ({"contrast": "1"}, "contrast is '1'; it must be a number"),
+        ({"colours": ["x"]}, r"colours is \['x'\]; it must be a text"),
     ):
         with pytest.raises(ExplanationError, match=words):
             Settings(**wrong)  # type: ignore[arg-type]
     with pytest.raises(ExplanationError, match="no objective"):
         visualize(tiny, [])
+    with pytest.raises(ExplanationError, match="3,000 pictures of 1024 px with 6 steps each were asked for"):
+        visualize(tiny, ["class:0"] * 3_000, Settings(size=1024))
+    assert repr(Settings(contrast=1)) == repr(Settings(contrast=1.0)), "else they would be kept apart"
+
+
+def test_the_steepest_decay_gives_pictures(tiny: Model) -> None:
+    for size in (16, 512):
+        made = visualize(tiny, ["channel:conv1:0"], Settings(size=size, frequency_decay=4, steps=2, starts=1))
+        assert bool(made.images.isfinite().all())
 
 
 def test_unknown_colours_are_said_and_a_strange_dataset_takes_imagenets(tiny: Model) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import shlex
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from xai import inversion_export, reproduction
 from xai.cli import main
 from xai.comparison import Request, make_view, picture_from_scene
 from xai.export import ManifestError
+from xai.feature_visualization import Settings
 from xai.inversion import INVERSION, invert
 from xai.inversion_export import Inversions, bundle, make, raw_arrays
 
@@ -86,6 +88,13 @@ def test_the_manifest_gives_the_same_files(files: dict[str, bytes]) -> None:
         (("rows", 1, "model", "sha256"), "0" * 64, f"checkpoint {NAME} is not the one"),
         (("image", "sha256"), "0" * 64, "not the one in the manifest"),
         (("settings", "steps"), "many", "not one that this program wrote"),
+        (("settings", "steps"), 5.5, "not one that this program wrote"),
+        (("settings", "seed"), None, "not one that this program wrote"),
+        (("settings", "size"), math.inf, "not one that this program wrote"),
+        (("request", "seed"), math.inf, "not one that this program wrote"),
+        (("request", "severity"), math.inf, "not one that this program wrote"),
+        (("request", "layers"), {NAME: ["conv1"], "other": ["conv1"]}, "of another version"),
+        (("style", "smooth"), "x", "not one that this program wrote"),
         (("request", "models"), ["other"], "of another version"),
         (("request", "layers"), {NAME: ["layer9"]}, "can't be made again"),
     ],
@@ -120,10 +129,25 @@ def test_the_command_inverts_layers_of_two_networks(tmp_path: Path) -> None:
     assert "features.0 of alexnet-cue10-s0" in text
 
 
+def test_the_help_names_the_settings_that_are_used(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["visualize", "--help"])
+    words = " ".join(capsys.readouterr().out.split())
+    for name in ("steps", "learning_rate", "frequency_decay", "total_variation", "transforms", "colours"):
+        usual, own = (str(getattr(each, name)).removesuffix(".0") for each in (Settings(), INVERSION))
+        expected = f"({usual})" if usual == own else f"({usual}; --invert {own})"
+        assert words.split(f"--{name.replace('_', '-')} ")[-1].split(")")[0].endswith(expected[:-1]), name
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [
         ("--invert cue10:test/4 --class 0", "--invert was given with other"),
+        ("--class 0 --copies 1000000000", "--copies is 1000000000; allowed are 1 to 60"),
+        ("--class 0 --frequency-decay 50", "frequency_decay is 50.0; allowed is 0 to 4"),
+        ("--class 0 --seed -5", "seed is -5; allowed is 0 to"),
+        ("--channel 0 --layer layer1#²", "no layer 'layer1#²'"),
+        ("--class 0 1 2 --copies 60", "180 pictures were asked for; a figure takes 60"),
         ("--invert cue10:test/4 --degradation jpeg", "a severity above 0 go together"),
         ("--class 0 --degradation jpeg --severity 1", "without --invert"),
         ("--invert cue10:test/4 --layer layer9", "layer9"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,19 @@ def _edited(content: bytes, *path: str | int, value: Any) -> bytes:
         (("pictures", 0, "settings", "steps"), "many", "not one that this program wrote"),
         (("pictures", 0, "settings", "speed"), 1, "not one that this program wrote"),
         (("pictures", 0, "row"), 7, "not one that this program wrote"),
+        (("pictures", 0, "row"), math.inf, "not one that this program wrote"),
+        (("pictures", 0, "row"), 0.5, "not one that this program wrote"),
+        (("pictures", 0, "row"), False, "not one that this program wrote"),
+        (("pictures", 0, "settings", "steps"), 5.5, "not one that this program wrote"),
+        (("pictures", 0, "settings", "steps"), True, "not one that this program wrote"),
+        (("pictures", 0, "settings", "seed"), math.inf, "not one that this program wrote"),
+        (("pictures", 0, "settings", "seed"), [1], "not one that this program wrote"),
+        (("pictures", 0, "settings", "colours"), ["x"], "not one that this program wrote"),
+        (("pictures", 0, "settings", "colours"), "mauve", "can't be made again"),
+        (("pictures", 0, "settings", "contrast"), math.nan, "not one that this program wrote"),
+        (("pictures", 0, "settings", "learning_rate"), 10**400, "not one that this program wrote"),
+        (("style", "smooth"), "x", "not one that this program wrote"),
+        (("style", "steps"), 1, "not one that this program wrote"),
         (("pictures", 0, "objective"), "channel:layer1:5", "not one that this program wrote"),
         (("pictures", 0, "batch"), ["channel:layer1:0", "channel:layer9:1"], "can't be made again"),
         (("pictures",), [], "of another version"),
@@ -200,6 +214,13 @@ def test_a_tampered_manifest_is_refused(
 ) -> None:
     with pytest.raises(ManifestError, match=words):
         reproduce(_edited(files["manifest.json"], *path, value=value), None)
+
+
+def test_more_than_the_memory_holds_is_refused_before_anything_is_made(files: dict[str, bytes]) -> None:
+    many = _edited(files["manifest.json"], "pictures", 0, "batch", value=["channel:layer1:0"] * 3_000)
+    many = _edited(many, "pictures", 0, "settings", "size", value=1024)
+    with pytest.raises(ManifestError, match="3,000 pictures of 1024 px with 3 steps each were asked for"):
+        reproduce(many, None)
 
 
 def test_another_image_than_the_caricatures_is_refused(

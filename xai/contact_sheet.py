@@ -167,7 +167,9 @@ def _cell(work: _Work, channel: int, kept: Kept, seen: Responses | None) -> Shee
         return SheetCell(words, kept.image)
     best = [image for image in top_images(seen, channel, CROPS) if image.value != 0]
     if not best:
-        return SheetCell(f"{words}, silent on all images", kept.image)
+        silent = bool((seen.column(channel) == 0).any())
+        why = "silent on all images" if silent else "no number for any image"
+        return SheetCell(f"{words}, {why}", kept.image)
     size = tuple(work.data.pixels(slice(0)).shape[-2:])
     parts = boxes(work.model, seen, best, (size[0], size[1]))
     pixels = work.data.take(torch.tensor([image.row for image in best])).pixels(slice(0, len(best)))

@@ -8,7 +8,8 @@ import json
 import platform
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
@@ -42,6 +43,25 @@ PNG_DPI = (300, 600)
 
 class ManifestError(ValueError):
     """A manifest that can't be used, or that does not belong to what it was given with."""
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Says in one sentence, as a `ManifestError`, that a manifest can't be read, whatever of it is not as it should be.
+
+    Manifests come from anywhere: numbers may be infinite, texts numbers, and lists anything.
+    """
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise ManifestError("The manifest is not one that this program wrote.") from error
+
+
+def whole(value: Any, least: int = 0) -> int:
+    """A manifest's whole number from `least`; raises `ValueError` for anything else, also for 2.0 and true."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{value!r} was given; allowed are whole numbers from {least}.")
+    return value
 
 
 def raw_arrays(comparison: Comparison) -> dict[str, np.ndarray]:
@@ -213,7 +233,7 @@ def write_bundle(files: dict[str, bytes], folder: Path) -> list[Path]:
 
 def read_manifest(content: bytes) -> tuple[Request, Style, dict[str, Any]]:
     """Parse a manifest; raises `ManifestError` with one sentence when it is not one."""
-    try:
+    with reading():
         found = json.loads(content)
         asked, style = dict(found["request"]), Style(**found["style"])
         for key in ("models", "methods"):
@@ -222,8 +242,6 @@ def read_manifest(content: bytes) -> tuple[Request, Style, dict[str, Any]]:
         request = Request(**asked)
         known = found["format"] == MANIFEST_FORMAT and is_picture(found["image"])
         hashes = {str(entry["name"]): (entry["sha256"], entry["card_sha256"]) for entry in found["models"]}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ManifestError("The manifest is not one that this program wrote.") from error
     if not known or set(hashes) != set(request.models):
         raise ManifestError("The manifest is not one that this program wrote, or of another version of it.")
     return request, style, found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from data.datasets import ImageSource, Progress, evenly_spread
 from data.degradations import default_scale, degrade, resolve_name, resolve_scale
 from models.registry import Model
 from xai.attribution_types import ExplanationError
-from xai.comparison import Memo, Picture, View, no_memo
+from xai.comparison import Memo, Picture, Request, View, no_memo
 from xai.evaluation import Cancelled
 from xai.feature_layers import LayerInfo, distinct_layers, record, shown_layers
 from xai.feature_orders import relative_l2
@@ -102,6 +102,8 @@ class Drifting:
             raise ExplanationError(
                 f"The severities are {list(self.severities)}; allowed are one or more different ones."
             )
+        for severity in self.severities:
+            _ = Request((), degradation=self.degradation, severity=severity, scale=self.scale, seed=self.seed)
 
 
 def layer_drift(
@@ -131,6 +133,7 @@ def layer_drift(
         source = f"{images.name}:{images.split}"
         images = evenly_spread(images, limit)
         total, size = len(images), images.pixels(slice(0, 1)).shape[-2:]
+        _check_size(model, images, tuple(size))
     if not total:
         raise ExplanationError("No images were given; at least one is needed.")
     scale = resolve_scale(drifting.scale or default_scale(size[-1], size[-2]))
@@ -144,6 +147,15 @@ def layer_drift(
         done += len(clean)
     _tell(progress, None, done, total, model.name)
     return tuple(_rows(model, layers, drifting, found, (source, total)))
+
+
+def _check_size(model: Model, images: ImageSource, size: tuple[int, ...]) -> None:
+    """Layers of other grids than usual would be measured, on images of which the network knows nothing."""
+    if size != (model.input_size, model.input_size):
+        raise ExplanationError(
+            f"{images.name} has images of {size[1]} x {size[0]} px; {model.name} takes {model.input_size} x "
+            f"{model.input_size} px."
+        )
 
 
 def picture_drift(
@@ -262,7 +274,8 @@ def _rows(
             ordered = [float(row[k]) for row in numbers for k in (1, 0, 2)]
             where = (model.name, name, info.kind, place, depth, images[0])
             how = (drifting.degradation, drifting.scale, drifting.seed, float(severity))
-            yield DriftRow(*where, *how, images[1], *ordered, main=info.name in main)
+            row = DriftRow(*where, *how, images[1], *ordered)
+            yield replace(row, main=info.name in main)
 
 
 def main_layers(model: Model, layers: Sequence[LayerInfo]) -> frozenset[str]:

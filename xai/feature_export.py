@@ -24,7 +24,9 @@ from xai.export import (
     package_versions,
     picture_again,
     picture_facts,
+    reading,
     same_model,
+    whole,
 )
 from xai.feature_drift import Drifting, DriftRow
 from xai.feature_maps import (
@@ -195,7 +197,7 @@ def drift_over(
 
 def read_manifest(content: bytes) -> tuple[FeatureRequest, Style, dict[str, Any]]:
     """Parse a manifest; raises `ManifestError` with one sentence when it is not one."""
-    try:
+    with reading():
         found = json.loads(content)
         asked = dict(found["request"])
         asked["models"] = tuple(str(name) for name in asked["models"])
@@ -204,8 +206,6 @@ def read_manifest(content: bytes) -> tuple[FeatureRequest, Style, dict[str, Any]
         known = found["format"] == FORMAT and is_picture(found["image"])
         known = known and set(_entries(found)) == set(request.models)
         _ = _drifting(found), found["filters"]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ManifestError("The manifest is not one that this program wrote.") from error
     if not known:
         raise ManifestError("The manifest is not one that this program wrote, or of another version of it.")
     return request, style, found
@@ -222,9 +222,8 @@ def _drifting(found: Mapping[str, Any]) -> Drifting | None:
     facts = found["drift"]
     if facts is None:
         return None
-    severities = tuple(float(severity) for severity in facts["severities"])
-    _ = str(facts["images"]), int(facts["n"])
-    return Drifting(str(facts["degradation"]), severities, str(facts["scale"]), int(facts["seed"]))
+    _ = str(facts["images"]), whole(facts["n"], 1)
+    return Drifting(str(facts["degradation"]), tuple(facts["severities"]), str(facts["scale"]), facts["seed"])
 
 
 def reproduce_features(

@@ -85,6 +85,10 @@ class FeatureRequest:
 
     def __post_init__(self) -> None:
         _ = self.base  # raises for what no request allows
+        if not set(self.layers) <= set(self.models):
+            raise ExplanationError(
+                f"Layers were named of {', '.join(self.layers)}; allowed are those of {', '.join(self.models)}."
+            )
         if self.order not in ORDERS:
             raise ExplanationError(f"There is no order {self.order!r}; allowed are {', '.join(ORDERS)}.")
         if ORDERS[self.order].compares and not self.degraded:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -43,13 +43,33 @@ Progress = Callable[[int, int, Tensor], None]
 MEMORY = 256 * 2**20
 """How much memory the activations of one batch may take, in bytes."""
 MOST_AT_ONCE = 64
+MOST_PIXELS = 2**28
+"""Of all pictures of a run and the steps that are kept of each: 3 GB. More is a slip, or somebody else's manifest."""
 SIZES = range(8, 1025)
+SEEDS = range(2**63)
 _PATIENCE = 0.25
+
+
+_KINDS: dict[str, tuple[Any, str]] = {
+    "int": (int, "a whole number"),
+    "int | None": (int | None, "a whole number, or None"),
+    "float": (int | float, "a number"),
+    "str": (str, "a text"),
+}
+"""What a field of `Settings` may hold, by its annotation."""
+_MOST = {
+    "total_variation": 1000,
+    "high_frequency": 1000,
+    "frequency_decay": 4,
+    "diversity": 1000,
+    "strip": 1000,
+}
+"""Of larger decays single precision loses all but the lowest frequency."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How pictures are made; every field is plain JSON.
+    """How pictures are made; every field is plain JSON, and numbers that need not be whole are kept as floats.
 
     `size` in px (None: the network's input). `learning_rate` is Adam's, on spectra. `transforms` is `auto` (by size) or
     a name of `TRANSFORMS`. `total_variation` and `high_frequency` weigh penalties against the value over its largest
@@ -75,7 +95,8 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raise `ExplanationError` for a value out of its range."""
+        """Raise `ExplanationError` for a value of another type or out of its range."""
+        self._check_types()
         if self.size is not None and self.size not in SIZES:
             raise ExplanationError(f"size is {self.size}; allowed are {SIZES[0]} to {SIZES[-1]} px.")
         if self.transforms != "auto" and self.transforms not in TRANSFORMS:
@@ -89,9 +110,21 @@ class Settings:
         for name in ("learning_rate", "contrast"):
             if not 0 < getattr(self, name) <= 100:
                 raise ExplanationError(f"{name} is {getattr(self, name)}; allowed is above 0, up to 100.")
-        for name in ("total_variation", "high_frequency", "frequency_decay", "diversity", "strip"):
-            if not 0 <= getattr(self, name) <= 1000:
-                raise ExplanationError(f"{name} is {getattr(self, name)}; allowed is 0 to 1000.")
+        for name, most in _MOST.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise ExplanationError(f"{name} is {getattr(self, name)}; allowed is 0 to {most}.")
+        if self.seed not in SEEDS:
+            raise ExplanationError(f"seed is {self.seed}; allowed is 0 to 2**63 - 1.")
+        for one in fields(self):
+            if one.type == "float":
+                object.__setattr__(self, one.name, float(getattr(self, one.name)))
+
+    def _check_types(self) -> None:
+        """Fields come from manifests too."""
+        for one in fields(self):
+            value, (kind, words) = getattr(self, one.name), _KINDS[str(one.type)]
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise ExplanationError(f"{one.name} is {value!r:.40}; it must be {words}.")
 
     def resolved(self, model: Model) -> Settings:
         """The same with the size and the transforms that this network gets."""
@@ -187,7 +220,17 @@ def visualize(
 def goals_of(
     objectives: Sequence[str | Goal], model: Model, settings: Settings, image: Tensor | None
 ) -> tuple[Goal, ...]:
-    """The goals that texts name for pictures by resolved settings, and those given as they are."""
+    """The goals that texts name for pictures by resolved settings, and those given as they are.
+
+    Raises `ExplanationError` where they are too many for the memory.
+    """
+    assert settings.size is not None
+    frames = len(objectives) * (1 + len(strip_steps(settings.steps, settings.strip)))
+    if frames * settings.size**2 > MOST_PIXELS:
+        raise ExplanationError(
+            f"{len(objectives):,} pictures of {settings.size} px with {settings.strip} steps each were asked for, "
+            f"which have {frames * settings.size**2:,} px; {MOST_PIXELS:,} are allowed at once."
+        )
     return tuple(
         parse_objective(one, model, size=settings.size, image=image) if isinstance(one, str) else one
         for one in objectives
@@ -202,6 +245,11 @@ def prepare(model: Model, settings: Settings) -> tuple[Canvas, str]:
         settings.size, settings.frequency_decay, colours.basis(), torch.tensor(colours.mean), model.device
     )
     return canvas, remark
+
+
+def without_pictures(report: Callable[[int, int, str], None], what: str) -> Progress:
+    """A progress that reports steps of `what`, for those who don't show pictures that grow."""
+    return lambda done, total, _pictures: report(done, total, what)
 
 
 def _diversity_layer(model: Model, goals: Sequence[Goal], settings: Settings) -> str:

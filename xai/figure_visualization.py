@@ -56,6 +56,10 @@ class PanelStyle:
     def __post_init__(self) -> None:
         if self.width not in WIDTHS:
             raise ValueError(f"{self.width!r} was given; allowed are {', '.join(WIDTHS)}.")
+        if not isinstance(self.smooth, bool) or not isinstance(self.steps, bool):
+            raise ValueError(
+                f"smooth is {self.smooth!r} and steps is {self.steps!r}; allowed are true and false."
+            )
 
 
 DEFAULT_PANELS = PanelStyle()

@@ -24,6 +24,7 @@ from xai.export import (
     package_versions,
     picture_again,
     picture_facts,
+    reading,
     safe_stem,
     same_model,
 )
@@ -69,12 +70,14 @@ def make(
     settings: Settings = INVERSION,
     *,
     progress: Callable[[int, int, str], None] | None = None,
+    watch: Callable[[Tensor], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Inversions:
     """Invert a picture, clean and degraded, at the request's layers of each network (default: the network's own).
 
     Pictures have the network's input size; methods and target of the request are not looked at.
-    `progress(done, total, what)` counts steps of one layer. Raises `ExplanationError` or another `ValueError` for
+    `progress(done, total, what)` counts steps of one layer, `watch` is given its pictures `(N, 3, S, S)` as far as they
+    are. Raises `ExplanationError` or another `ValueError` for
     what can't be, and `Cancelled`.
     """
     rows = []
@@ -82,14 +85,22 @@ def make(
         view = make_view(picture, request, model.input_size)
         images = torch.cat([view.clean, view.degraded] if is_degraded(request) else [view.clean])
         for layer in request.layers.get(model.name) or (model.default_layer,):
-            tell = _teller(progress, f"inverting {layer} of {model.name}")
+            tell = _teller(progress, watch, f"inverting {layer} of {model.name}")
             found = invert(model, images, layer, settings, tell, cancelled)
             rows.append(Row(model_facts(model), str(model.device), view, found))
     return Inversions(request, settings, picture, tuple(rows))
 
 
-def _teller(progress: Callable[[int, int, str], None] | None, what: str) -> Progress | None:
-    return None if progress is None else lambda done, total, _pictures: progress(done, total, what)
+def _teller(
+    progress: Callable[[int, int, str], None] | None, watch: Callable[[Tensor], None] | None, what: str
+) -> Progress:
+    def tell(done: int, total: int, pictures: Tensor) -> None:
+        if watch:
+            watch(pictures)
+        if progress:
+            progress(done, total, what)
+
+    return tell
 
 
 def _pictures(row: Row) -> dict[str, Tensor]:
@@ -188,7 +199,7 @@ def bundle(
 
 
 def _read(content: bytes) -> tuple[dict[str, Any], Request, Settings, PanelStyle]:
-    try:
+    with reading():
         found = json.loads(content)
         asked = dict(found["request"])
         for key in ("models", "methods"):
@@ -199,8 +210,7 @@ def _read(content: bytes) -> tuple[dict[str, Any], Request, Settings, PanelStyle
         named = {str(row["model"]["name"]) for row in found["rows"]}
         hashed = all({"sha256", "card_sha256"} <= row["model"].keys() for row in found["rows"])
         sound = found["format"] == FORMAT and is_picture(found["image"]) and hashed
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ManifestError("The manifest is not one that this program wrote.") from error
+        sound = sound and set(request.layers) <= named
     if not sound or named != set(request.models):
         raise ManifestError("The manifest is not one that this program wrote, or of another version of it.")
     return found, request, settings, style

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from models.cards import Card
+from xai.attribution_types import ExplanationError
 
 _CHUNK = 2048
 
@@ -80,11 +81,11 @@ _DATASETS = {
 def colours_for(card: Card, name: str) -> tuple[Colours, str]:
     """The colours called `name`, and a note; `dataset` takes those of the network's dataset.
 
-    A dataset without statistics gets ImageNet's, and the note says so. Raises `ValueError` for an unknown name.
+    A dataset without statistics gets ImageNet's, and the note says so. Raises `ExplanationError` for an unknown name.
     """
     if name != "dataset":
         if name not in COLOURS:
-            raise ValueError(f"colours is {name!r}; allowed are dataset, {', '.join(COLOURS)}.")
+            raise ExplanationError(f"colours is {name!r}; allowed are dataset, {', '.join(COLOURS)}.")
         return COLOURS[name], ""
     if card.dataset in _DATASETS:
         return COLOURS[_DATASETS[card.dataset]], ""

@@ -27,8 +27,10 @@ from xai.export import (
     package_versions,
     picture_again,
     picture_facts,
+    reading,
     safe_stem,
     same_model,
+    whole,
 )
 from xai.feature_visualization import Progress, Settings, visualize
 from xai.figure_visualization import DEFAULT_PANELS, MOST_PANELS, Panel, PanelStyle, objective_words
@@ -171,13 +173,11 @@ class _Run:
 
 def read_manifest(content: bytes) -> tuple[list[_Run], PanelStyle, dict[str, Any] | None]:
     """Parse a manifest; raises `ManifestError` with one sentence when it is not one."""
-    try:
+    with reading():
         found = json.loads(content)
         runs, style = [_run(entry) for entry in found["pictures"]], PanelStyle(**found["style"])
         image = found["image"]
         sound = found["format"] == FORMAT and (image is None or is_picture(image))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ManifestError("The manifest is not one that this program wrote.") from error
     if not sound or not 1 <= len(runs) <= MOST_PANELS:
         raise ManifestError("The manifest is not one that this program wrote, or of another version of it.")
     return runs, style, image
@@ -186,8 +186,8 @@ def read_manifest(content: bytes) -> tuple[list[_Run], PanelStyle, dict[str, Any
 def _run(entry: Mapping[str, Any]) -> _Run:
     model = {name: str(entry["model"][name]) for name in ("name", "sha256", "card_sha256")}
     batch = tuple(str(text) for text in entry["batch"])
-    row = int(entry["row"])
-    if not 0 <= row < len(batch) or batch[row] != entry["objective"]:
+    row = whole(entry["row"])
+    if row >= len(batch) or batch[row] != entry["objective"]:
         raise ValueError("the picture is not among those made at once")
     return _Run(model, str(entry["device"]), Settings(**entry["settings"]), batch, row)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 _NUMBERS: dict[str, tuple[type, str]] = {
     "size": (int, "side of the pictures in px (the network's input)"),
-    "steps": (int, "steps of the optimisation (256)"),
-    "learning_rate": (float, "of Adam (0.05)"),
-    "total_variation": (float, "weight of the penalty on steps between neighbours (0)"),
+    "steps": (int, "steps of the optimisation (256; --invert 400)"),
+    "learning_rate": (float, "of Adam (0.05; --invert 0.02)"),
+    "total_variation": (float, "weight of the penalty on steps between neighbours (0; --invert 1)"),
     "high_frequency": (float, "weight of the penalty on high frequencies (0)"),
-    "frequency_decay": (float, "frequencies are scaled by 1/f to this power (1)"),
+    "frequency_decay": (float, "frequencies are scaled by 1/f to this power (1.25; --invert 1)"),
     "diversity": (float, "weight of the likeness of --copies (0)"),
     "contrast": (float, "of the noise at the start (0.01)"),
     "strip": (int, "intermediate pictures that are kept (6)"),
     "batch": (int, "pictures made at once (as memory allows)"),
     "seed": (int, "the same seed gives the same pictures (0)"),
 }
-"""Settings that are numbers; their defaults are those of `Settings`."""
+"""Settings that are numbers; their defaults are those of `Settings`, and of `INVERSION` for --invert."""
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -62,10 +62,12 @@ def _objectives(arguments: argparse.Namespace, layer: str) -> list[str]:
 
 
 def _check(arguments: argparse.Namespace) -> None:
+    from xai.figure_visualization import MOST_PANELS
+
     if not 1 <= len(arguments.model) <= 2:
         raise ValueError(f"--model takes one or two names; {len(arguments.model)} were given.")
-    if arguments.copies < 1:
-        raise ValueError(f"--copies is {arguments.copies}; allowed are whole numbers from 1.")
+    if not 1 <= arguments.copies <= MOST_PANELS:
+        raise ValueError(f"--copies is {arguments.copies}; allowed are 1 to {MOST_PANELS}.")
     wanted = _objectives(arguments, "LAYER")
     if not (arguments.sheet or arguments.invert or wanted):
         raise ValueError(
@@ -92,6 +94,7 @@ def _read_picture(name: str) -> Picture:
 def _write_figure(arguments: argparse.Namespace, models: Sequence[Model], settings: Settings) -> list[Path]:
     """Make the pictures of all networks, and write their figure, arrays and manifest."""
     from xai.export import write_bundle
+    from xai.feature_visualization import without_pictures
     from xai.figure_visualization import MOST_PANELS, PanelStyle
     from xai.visualization_export import bundle, in_turns, square
     from xai.visualization_store import stored
@@ -107,13 +110,9 @@ def _write_figure(arguments: argparse.Namespace, models: Sequence[Model], settin
     show, found = show_progress(), []
     for model, objectives in zip(models, wanted, strict=True):
         image = None if picture is None else square(picture, settings.size or model.input_size)
-        tell = _teller(show, f"pictures of {model.name}")
+        tell = without_pictures(show, f"pictures of {model.name}")
         found.append(stored(model, objectives, settings, image=image, progress=tell))
     return write_bundle(bundle(in_turns(*found), style, picture, every_width=False), arguments.out)
-
-
-def _teller(show: Callable[[int, int, str], None], what: str) -> Callable[[int, int, Any], None]:
-    return lambda done, total, _pictures: show(done, total, what)
 
 
 def _write_inversion(
@@ -250,8 +249,9 @@ def add(commands: Any) -> None:
     _add_sheet(parser)
     for name, (kind, words) in _NUMBERS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=words)
-    parser.add_argument("--transforms", help="random views: auto (by size), none, small, medium or large")
-    parser.add_argument("--colours", help="dataset, none, cue10, cifar10 or imagenet")
+    views = "random views: auto, which is by size, none, small, medium or large (auto; --invert none)"
+    parser.add_argument("--transforms", help=views)
+    parser.add_argument("--colours", help="dataset, none, cue10, cifar10 or imagenet (dataset)")
     parser.add_argument("--width", default="two-column", help="two-column or one-column")
     parser.add_argument("--smooth", action="store_true", help="draw smooth pixels")
     parser.add_argument("--device", default="cpu")

@@ -93,8 +93,13 @@ def number(
 
     state.seed(key, lambda value: low <= value <= high, lambda: state.recall(key, label, read, default))
     value = draw(label, low, high, key=key, step=step, **more)
-    state.keep(key, [f"{value:g}"], [f"{default:g}"])
+    state.keep(key, [_digits(value)], [_digits(default)])
     return value
+
+
+def _digits(value: float) -> str:
+    """A number in full, as a link must give it back."""
+    return str(value) if isinstance(value, int) else f"{value:.15g}"
 
 
 def switch(label: str, key: str, default: bool, **more: Any) -> bool:
