@@ -34,6 +34,26 @@ def small(pictures: Tensor) -> Tensor:
     return (floats * 255).round().to(torch.uint8)
 
 
+def framed(pictures: Tensor, boxes: Sequence[tuple[int, int, int, int]], size: Sequence[int]) -> Tensor:
+    """Small pictures uint8 `(n, 3, h, w)` of images of `size` `(H, W)`, with a line of a pixel just outside each box.
+
+    Boxes are those of `outside_dimmed`, px of the image. The line is black and white in turns, so that it is seen on
+    any picture, and runs along the sides that do not lie at the border.
+    """
+    found = pictures.clone()
+    height, width = pictures.shape[-2:]
+    places = torch.arange(height)[:, None] + torch.arange(width)
+    line = (((places // 2) % 2) * 255).to(torch.uint8)
+    for picture, (top, left, bottom, right) in zip(found, boxes, strict=True):
+        up, down = round(top * height / size[0]) - 1, round(bottom * height / size[0])
+        first, last = round(left * width / size[1]) - 1, round(right * width / size[1])
+        ring = torch.zeros(height, width, dtype=torch.bool)
+        ring[max(up, 0) : down + 1, max(first, 0) : last + 1] = True
+        ring[up + 1 : down, first + 1 : last] = False
+        picture[:, ring] = line[ring]
+    return found
+
+
 def enlarged(picture: Tensor, least: int) -> np.ndarray:
     """A picture `(3, H, W)` in [0, 1] as uint8 `(h, w, 3)`: one of less than `least` px a side with every pixel a
     square of as many as fit."""

@@ -58,7 +58,7 @@ def test_matrices_on_one_scale(count: int) -> None:
         assert [label.get_text() for label in axes.get_yticklabels()] == ["stage0 8×8", "stage1 7×7"]
         assert [text.get_text() for text in axes.texts] == ["−0.10", "none", "0.38", "0.62", "0.86", "1.10"]
         assert axes.get_ylabel() == "net-a\nclean"
-    assert panels[-1].get_title() == ("clean" if count == 1 else "clean against gaussian_noise 3")
+    assert panels[-1].get_title() == ("clean" if count == 1 else "clean against Gaussian noise 3")
     assert bar.get_ylabel() == "linear CKA (0 to 1)"
     (below,) = figure.texts
     assert "over 400 images in 3 batches" in below.get_text()
@@ -105,6 +105,13 @@ def test_matched_channels() -> None:
     assert inside(figure)
     other = matched_figure(found, pairs, level, ("a", "b"), chosen=Pair(1, 0, -0.25), what="maximum")
     assert other.axes[1].get_title() == "r = −0.25, n = 50 images"
+
+
+@pytest.mark.parametrize(("channels", "words"), [((3,), "of 1 channel of A"), ((1, 2), "of 2 channels of A")])
+def test_chance_of_one_channel_and_of_several(channels: tuple[int, ...], words: str) -> None:
+    found = correlations(torch.randn(9, 4), torch.randn(9, 2))
+    figure = matched_figure(found, match(found), Chance(torch.ones(5, len(channels)), channels), ("a", "b"))
+    assert words in " ".join(figure.texts[0].get_text().split())
 
 
 def test_nothing_to_match() -> None:

@@ -61,7 +61,9 @@ def top_images_figure(
         raise ValueError("no images were given; at least one is needed.")
     width, across = WIDTHS[style.width], _SIDE[style.width]
     room = (width - 0.1) / across
-    below = wrapped(" ".join(notes), 150 if across == 6 else 70)
+    crossed = any(map(_has_cross, boxes, pictures))
+    told = [*notes, "The cross is the middle of the strongest cell."] if crossed else notes
+    below = wrapped(" ".join(told), 150 if across == 6 else 70)
     lines, down = 1 + below.count("\n"), math.ceil(len(images) / across)
     top = 0.25 if title else 0.06
     with drawing():
@@ -74,6 +76,11 @@ def top_images_figure(
             sheet.text(place[0], place[1] + room - 0.08, words, fontsize=5.5, linespacing=1.1)
         sheet.text(0.1, top + down * (room + 0.22) + 0.02, below, fontsize=5.5)
         return sheet.figure
+
+
+def _has_cross(box: Box, picture: Tensor) -> bool:
+    """Whether the frame in a picture `(..., H, W)` has room for the cross."""
+    return min(box.size) > _SMALL * min(picture.shape[-2:])
 
 
 def _middle(image: TopImage, grid: tuple[int, int]) -> tuple[float, float]:
@@ -101,17 +108,15 @@ def _thumbnail(
     shown[..., box.top : box.bottom, box.left : box.right] = box.crop(picture)
     axes = sheet.axes(left, top, width * scale, height * scale)
     show_image(axes, shown)
-    if min(box.size) > _SMALL * min(height, width):
+    if _has_cross(box, picture):
         for colour, size, edge in (("white", 5, 1.6), ("black", 4, 0.6)):
             style: dict[str, Any] = {"color": colour, "markersize": size, "markeredgewidth": edge}
             axes.plot(width * middle[1] - 0.5, height * middle[0] - 0.5, "+", **style)
     if box.size != (height, width):
         corner = (box.left - 0.5, box.top - 0.5)
-        axes.add_patch(
-            Rectangle(
-                corner, box.size[1], box.size[0], fill=False, edgecolor=FRAME, linewidth=1, clip_on=False
-            )
-        )
+        for colour, line in (("black", 2.0), (FRAME, 1.0)):  # seen on dark and on bright pictures
+            frame = Rectangle(corner, box.size[1], box.size[0], fill=False, edgecolor=colour, linewidth=line)
+            axes.add_patch(frame).set_clip_on(False)
 
 
 def _axis(classes: Classes) -> str:

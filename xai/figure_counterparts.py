@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from data.degradations import DEGRADATIONS
 from xai.cka import CkaMatrix
 from xai.counterparts import Chance, Correlations, Neighbour, Pair
 from xai.feature_layers import LayerInfo
-from xai.figure_parts import CLEAN_COLOUR, WIDTHS, Sheet, colour_bar, short, wrapped
+from xai.figure_parts import CLEAN_COLOUR, WIDTHS, Sheet, colour_bar, middle_cut, wrapped
 from xai.figures import drawing
 
 MOST_PANELS = 4
@@ -93,7 +94,13 @@ def _panel(axes: Axes, matrix: CkaMatrix, side: float, names: float) -> Any:
 def _words(matrix: CkaMatrix) -> str:
     """Under which conditions layers are compared; the axes name the networks."""
     conditions = dict.fromkeys((matrix.condition_a, matrix.condition_b))
-    return " against ".join(conditions)
+    return " against ".join(map(_condition_words, conditions))
+
+
+def _condition_words(condition: str) -> str:
+    """`gaussian_noise 3` as people say it."""
+    name, _, severity = condition.rpartition(" ")
+    return f"{DEGRADATIONS[name].title} {severity}" if name in DEGRADATIONS else condition
 
 
 def _name_layers(axes: Axes, matrix: CkaMatrix) -> None:
@@ -104,14 +111,14 @@ def _name_layers(axes: Axes, matrix: CkaMatrix) -> None:
         step = math.ceil(len(layers) / MOST_NAMED)
         names = [_layer_words(layer) for layer in layers[::step]]
         axis.set_ticks(range(0, len(layers), step), labels=names, fontsize=5)
-        axis.set_label_text(f"{short(model, 30)}\n{condition}", fontsize=6)
+        axis.set_label_text(f"{middle_cut(model, 34)}\n{_condition_words(condition)}", fontsize=6)
     axes.tick_params(axis="x", rotation=90, pad=1)
     axes.tick_params(axis="y", pad=1)
 
 
 def _layer_words(layer: LayerInfo) -> str:
     """Name and grid, as `layer1 16×16`; a vector has none."""
-    name = short(layer.name, _NAME_LETTERS)
+    name = middle_cut(layer.name, _NAME_LETTERS)
     return name if layer.grid == (1, 1) else f"{name} {layer.grid[0]}×{layer.grid[1]}"
 
 
@@ -139,18 +146,20 @@ def matched_figure(
     chosen: Pair | None = None,
     interval: Neighbour | None = None,
     what: str = "spatial mean",
+    called: tuple[str, str] | None = None,
 ) -> Figure:
     """The correlations of matched channels, sorted, with the level of chance; and the responses of one pair.
 
     `names` say which layer of which network A and B are, `what` how a channel's map became one number. `chosen` is
-    the pair whose responses are drawn, None for the best; `interval` gives the 95 % interval of its correlation.
+    the pair whose responses are drawn, None for the best; `called` names its two where their numbers do not, and
+    `interval` gives the 95 % interval of its correlation.
     """
     chosen = chosen or max(pairs, key=lambda pair: pair.r, default=None)
     below = wrapped(" ".join((f"A: {names[0]}. B: {names[1]}.", _chance_words(by_chance), *found.notes)), 150)
     with drawing():
         sheet = Sheet(WIDTHS["two-column"], 2.65 + 0.1 * (below.count("\n") + 1))
         _sorted(sheet.axes(0.5, 0.3, 2.7, 1.85), pairs, by_chance)
-        _scatter(sheet.axes(4.1, 0.3, 2.7, 1.85), found, chosen, interval, what)
+        _scatter(sheet.axes(4.1, 0.3, 2.7, 1.85), found, chosen, interval, what, called)
         sheet.text(0.1, 2.62, below, fontsize=5.5)
         return sheet.figure
 
@@ -158,8 +167,9 @@ def matched_figure(
 def _chance_words(by_chance: Chance) -> str:
     if math.isnan(by_chance.level):
         return ""
+    count = len(by_chance.channels)
     return (
-        f"Chance: 95 % of the best correlations of {len(by_chance.channels):,} channels of A with any of B stay below "
+        f"Chance: 95 % of the best correlations of {count:,} channel{'s' * (count != 1)} of A with any of B stay below "
         f"it when B's images are shuffled ({len(by_chance.best)} times)."
     )
 
@@ -193,7 +203,12 @@ def _sorted(axes: Axes, pairs: Sequence[Pair], by_chance: Chance) -> None:
 
 
 def _scatter(
-    axes: Axes, found: Correlations, chosen: Pair | None, interval: Neighbour | None, what: str
+    axes: Axes,
+    found: Correlations,
+    chosen: Pair | None,
+    interval: Neighbour | None,
+    what: str,
+    called: tuple[str, str] | None,
 ) -> None:
     if chosen is None:
         axes.set_axis_off()
@@ -208,6 +223,7 @@ def _scatter(
     between = f" (95 % interval {interval.low:.2f} to {interval.high:.2f})" if interval else ""
     words = f"r = {chosen.r:.2f}{between}, n = {found.images:,} images".replace("-", "−")
     axes.set_title(words, fontsize=6.5)
-    axes.set_xlabel(f"A, channel {chosen.a}: {what} (activation)", fontsize=6.5)
-    axes.set_ylabel(f"B, channel {chosen.b}: {what} (activation)", fontsize=6.5)
+    first, second = called or (f"channel {chosen.a}", f"channel {chosen.b}")
+    axes.set_xlabel(f"A, {first}: {what} (activation)", fontsize=6.5)
+    axes.set_ylabel(f"B, {second}: {what} (activation)", fontsize=6.5)
     axes.spines[["top", "right"]].set_visible(False)

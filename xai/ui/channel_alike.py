@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 import streamlit as st
 
 from data import degradations
-from xai import cka, counterparts, feature_maps, figure_counterparts
+from models.registry import Model
+from xai import channel_export, cka, counterparts, export, feature_maps, figure_counterparts
 from xai.counterparts import Chance, Correlations, Neighbour, Pair
 from xai.ui import (
     channel_data,
@@ -19,6 +21,7 @@ from xai.ui import (
     links,
     network_data,
     state,
+    take_home,
     widgets,
 )
 from xai.ui.channel_choice import Chosen, logits
@@ -46,14 +49,14 @@ def counterpart(chosen: Chosen) -> None:
         return
     layer = _layer_of_b(chosen)
     found, best, pairs, of_all, chances = _compared(chosen, layer, picked)
-    rows = [_row(each, pairs, chosen.channel) for each in best]
+    rows = [_row(each, pairs, chosen) for each in best]
     if not rows:
         st.info("This channel answers the same to every image, so it has no counterpart.")
         return
     widgets.table(rows)
     st.caption(widgets.plain(_sentence(chosen, layer, picked, chances)))
     _links(chosen, layer, best)
-    key = ("matched", *_key(chosen, layer, picked))
+    key, stem = ("matched", *_key(chosen, layer, picked)), f"counterpart-{chosen.stem}-in-{other.name}"
     network_data.show(
         key,
         lambda: figure_counterparts.matched_figure(
@@ -63,11 +66,24 @@ def counterpart(chosen: Chosen) -> None:
             (f"{chosen.layer} of {chosen.model.name}", f"{layer} of {other.name}"),
             chosen=Pair(chosen.channel, best[0].b, best[0].r),
             interval=best[0],
+            called=(_called(chosen.model, chosen, chosen.channel), _called(other, chosen, best[0].b)),
         ),
-        f"counterpart-{chosen.model.name}-{chosen.layer}-{chosen.channel}",
+        stem,
         f"Correlations of matched channels of {chosen.layer} and {layer}, and the responses of the best pair.",
         "content",
     )
+    asked = {**chosen.facts, "layer_b": layer, "images": asdict(picked), "shuffles": SHUFFLES}
+    asked |= {"chance": chances[0].level, "chance_within_classes": chances[1].level}
+    take_home.rows_and_manifest(
+        stem,
+        lambda: channel_export.counterpart_rows(chosen.channel, best, pairs),
+        lambda: channel_export.manifest("counterpart", [chosen.model, other], asked),
+    )
+
+
+def _called(model: Model, chosen: Chosen, channel: int) -> str:
+    """A channel by its number, or by its class where classes are looked at."""
+    return model.classes[channel] if chosen.class_name else f"channel {channel}"
 
 
 def _layer_of_b(chosen: Chosen) -> str:
@@ -107,10 +123,12 @@ def _compared(chosen: Chosen, layer: str, picked: Images) -> Found:
     return found, best, pairs, of_all, (chances[0], chances[1])
 
 
-def _row(each: Neighbour, pairs: tuple[Pair, ...], channel: int) -> dict[str, object]:
-    matched = any(pair.a == channel and pair.b == each.b for pair in pairs)
+def _row(each: Neighbour, pairs: tuple[Pair, ...], chosen: Chosen) -> dict[str, object]:
+    assert chosen.other is not None
+    matched = any(pair.a == chosen.channel and pair.b == each.b for pair in pairs)
+    one = {"class of B": chosen.other.classes[each.b]} if chosen.class_name else {"channel of B": each.b}
     return {
-        "channel of B": each.b,
+        **one,
         "correlation": f"{each.r:.2f}",
         "95 % interval": f"{each.low:.2f} to {each.high:.2f}",
         "matched one to one": "yes" if matched else "no",
@@ -119,9 +137,9 @@ def _row(each: Neighbour, pairs: tuple[Pair, ...], channel: int) -> dict[str, ob
 
 def _sentence(chosen: Chosen, layer: str, picked: Images, chances: tuple[Chance, Chance]) -> str:
     return (
-        f"Correlation of the mean responses of {chosen.words} and the channels of {layer} of B over {picked.words}; "
-        f"95 % of the best correlations stay below {chances[0].level:.2f} when the images of B are shuffled "
-        f"({SHUFFLES} times), and below {chances[1].level:.2f} when they are shuffled within their classes: so much do "
+        f"Correlation of the mean responses of {chosen.channel_words} and the channels of {layer} of B over "
+        f"{picked.words}; 95 % of the best correlations stay below {chances[0].level:.2f} when the images of B are "
+        f"shuffled ({SHUFFLES} times), and below {chances[1].level:.2f} when they are shuffled within their classes: so much do "
         "channels share that know the class and no more. Matched one to one: all channels of both layers are paired "
         "so that the sum of their correlations is the largest (Hungarian method). Intervals do not know that the pair "
         "was picked."
@@ -130,10 +148,11 @@ def _sentence(chosen: Chosen, layer: str, picked: Images, chances: tuple[Chance,
 
 def _links(chosen: Chosen, layer: str, best: tuple[Neighbour, ...]) -> None:
     assert chosen.other is not None
-    label = f"Open channel {best[0].b} of {layer} of B"
+    name = _called(chosen.other, chosen, best[0].b)
+    label = f"Open class {name} of B" if chosen.class_name else f"Open {name} of {layer} of B"
     if st.button(widgets.plain(label), icon=":material/open_in_new:"):
         if chosen.class_name:
-            state.adopt({"a": [chosen.other.name], "b": [chosen.model.name]})
+            state.adopt({"a": [chosen.other.name], "b": [chosen.model.name], "class": [name]})
         else:
             state.adopt(links.channel(chosen.other.name, layer, best[0].b, chosen.model.name))
         st.switch_page(PAGE)
@@ -166,10 +185,17 @@ def layers(chosen: Chosen) -> None:
         title = f"CKA of {chosen.model.name} and {other.name}"
         channel_jobs.offer(title, "Compare the layers", key, make, unit="images")
         return
+    stem = export.safe_stem(f"cka-{chosen.model.name}-{other.name}-{images.name}")
     network_data.show(
         (*key, "figure"),
         lambda: figure_counterparts.cka_figure(found),
-        f"cka-{chosen.model.name}-{other.name}",
+        stem,
         f"Linear CKA of the stages of {chosen.model.name} and {other.name}.",
         "content",
+    )
+    asked = {"images": asdict(images), "degrading": asdict(degrading)}
+    take_home.rows_and_manifest(
+        stem,
+        lambda: channel_export.cka_rows(found),
+        lambda: channel_export.manifest("cka", [chosen.model, other], asked),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from models.registry import Model
-from xai import feature_maps, receptive_field
+from xai import export, feature_maps, receptive_field
 from xai.attribution_types import ExplanationError
 from xai.feature_maps import LayerInfo
 from xai.ui import controls, layer_choice, widgets
@@ -40,6 +40,21 @@ class Chosen:
             return f"class:{self.class_name}"
         place = "" if self.cell is None else f":{self.cell[0]},{self.cell[1]}"
         return f"{'unit' if self.cell else 'channel'}:{self.layer}:{self.channel}{place}"
+
+    @property
+    def channel_words(self) -> str:
+        """The whole channel, also where one of its cells is chosen: what images and classes are asked about."""
+        return f"class {self.class_name}" if self.class_name else f"channel {self.channel} of {self.layer}"
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What a manifest says of the channel."""
+        return {"layer": self.layer, "channel": self.channel, "class": self.class_name or None}
+
+    @property
+    def stem(self) -> str:
+        """What names of files say of the network and the whole channel."""
+        return export.safe_stem(f"{self.model.name}-{self.channel_words.replace(' ', '-')}")
 
     @property
     def words(self) -> str:
@@ -103,10 +118,8 @@ def say(chosen: Chosen) -> None:
         box = receptive_field.receptive_field(model.network, info.name, cell, size)
     height, width = box.size
     where = "the cell" if chosen.cell else "a cell in the middle"
-    sees = (
-        f"{where} sees {height} × {width} of the {size} × {size} px"
-        if info.grid != (1, 1)
-        else "it sees the whole image"
-    )
+    who = "it" if info.grid == (1, 1) else where
+    part = f"{height} × {width} of the {size} × {size} px"
+    sees = f"{who} sees {'the whole image' if box.share(size) == 1 else part}"
     shape = layer_choice.words(info.grid, info.channels)
     st.markdown(f"**{widgets.plain(chosen.words)}** of {widgets.plain(model.name)} · {shape} · {sees}")

@@ -31,6 +31,11 @@ class Images:
         """What they are, in words."""
         return f"{self.count:,} images of {self.name} {self.split}, evenly spread"
 
+    def capped(self, chosen: Images) -> str:
+        """That these are fewer than those chosen, empty where they are not."""
+        few = f"Measured on {self.count:,} of the {chosen.count:,} images chosen, evenly spread"
+        return few if self.count < chosen.count else ""
+
     def open(self) -> ImageSource:
         """The images themselves; raises `DatasetError` where they are not here."""
         return evenly_spread(dataset_images.opened(self.name, self.split), self.count)
@@ -53,9 +58,7 @@ def choose(model: Model) -> Images | None:
             "Their split", "channel_split", splits, "test" if "test" in splits else splits[0]
         )
         count = int(
-            widgets.number(
-                "How many, evenly spread", "channel_images", (LEAST, MOST), USUAL, STEP, st.number_input
-            )
+            widgets.number("Number of images", "channel_images", (LEAST, MOST), USUAL, STEP, st.number_input)
         )
     try:
         found = len(dataset_images.opened(name, split))

@@ -47,7 +47,9 @@ def draw(done: FeatureComparison, models: Sequence[Model], style: Style) -> None
     key = ("drift", images, hashes, drifting)
     rows = channel_jobs.kept(key)
     if rows is None:
-        st.caption(f"Every layer is measured on {images.words}, at every severity.")
+        capped = images.capped(picked)
+        why = f" {capped}: every network sees each at every severity." if capped else ""
+        st.caption(f"Every layer is measured on {images.words}, at every severity.{why}")
         title = f"Change of every layer over {images.words}"
         make = _of_images(models, images, drifting)
         channel_jobs.offer(title, "Measure the layers", key, make, unit="images")

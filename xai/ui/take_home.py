@@ -7,11 +7,20 @@ from typing import Any
 
 import streamlit as st
 
+from xai import tables
+
 
 def raw_and_manifest(stem: str, arrays: Callable[[], bytes], manifest_file: Callable[[], bytes]) -> None:
     """Raw pictures as `.npz` and the manifest, made when they are asked for."""
     with st.container(horizontal=True):
         _button("Raw pictures (.npz)", arrays, f"{stem}.npz")
+        _button("Manifest (.json)", manifest_file, f"{stem}-manifest.json")
+
+
+def rows_and_manifest(stem: str, rows: Callable[[], tables.Rows], manifest_file: Callable[[], bytes]) -> None:
+    """The numbers of a figure as CSV and the manifest, made when they are asked for."""
+    with st.container(horizontal=True):
+        _button("Numbers (.csv)", lambda: tables.as_csv(rows()).encode(), f"{stem}.csv")
         _button("Manifest (.json)", manifest_file, f"{stem}-manifest.json")
 
 
