@@ -13,7 +13,7 @@ from pypdf import PdfReader
 from data.datasets import ImageSet
 from models.registry import Model
 from tests.conftest import TinyModel
-from xai import contact_sheet, visualization_store
+from xai import contact_sheet, export, visualization_store
 from xai.attribution_types import ExplanationError
 from xai.cli import main
 from xai.contact_sheet import Made, checked_channels, make
@@ -28,6 +28,13 @@ SETTINGS = Settings(steps=2, strip=0, batch=16, transforms="none")
 @pytest.fixture(autouse=True)
 def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XAI_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Coarse PNGs, which take a tenth of the time."""
+    render = export.figures.render
+    monkeypatch.setattr(export.figures, "render", lambda made, kind, dpi=60: render(made, kind, min(dpi, 60)))
 
 
 @pytest.fixture(scope="module")

@@ -108,6 +108,13 @@ def test_layers_are_measured_over_images_by_a_job() -> None:
     assert "n 100" in words(app)
 
 
+def test_one_network_is_not_told_to_be_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xai.ui.channel_data.dataset_images.names", dict)
+    app = features(a=B, b="", degradation="gaussian_noise", severity="3", drift_of="images")
+    assert "No dataset on this machine has images of 64 × 64 px" in words(app)
+    assert "Both networks" not in words(app)
+
+
 @pytest.mark.parametrize(
     ("label", "alt"),
     [

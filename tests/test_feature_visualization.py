@@ -164,7 +164,7 @@ def test_the_value_grows_along_the_strip(planted: Model, found: Visualization) -
 
 def test_penalties_and_diversity_lower_what_they_name(tiny: Model) -> None:
     text = ["channel:layer1:2"] * 3
-    settings = replace(QUICK, steps=100)
+    settings = replace(QUICK, steps=60)
     usual = visualize(tiny, text, settings)
     smooth = visualize(tiny, text, replace(settings, total_variation=5.0)).images
     assert float(total_variation(smooth).mean()) < 0.8 * float(total_variation(usual.images).mean())

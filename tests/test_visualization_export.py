@@ -31,7 +31,16 @@ from xai.figure_visualization import (
     visualizations_figure,
 )
 from xai.figures import render
-from xai.visualization_export import bundle, in_turns, read_manifest, reproduce, square
+from xai.visualization_export import (
+    as_json,
+    bundle,
+    figure,
+    in_turns,
+    manifest,
+    read_manifest,
+    reproduce,
+    square,
+)
 from xai.visualization_store import Kept, Store, stored
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -95,14 +104,16 @@ def test_the_figure_says_what_is_seen(files: dict[str, bytes], pictures: tuple[K
         "step 3",
     ]
     words += [
-        "untrained-resnet18_cifar: value",
+        "untrained-resnet18_cifar: mean activation",
+        "untrained-resnet18_cifar: logit",
+        "untrained-resnet18_cifar: activation",
         "16×16 px, drawn with hard pixels",
         "3 steps",
         "seed 0",
         "on cpu",
     ]
     assert [word for word in words if word not in text] == []
-    assert f"value {pictures[0].value:.3g}".replace("-", "−") in text
+    assert f"activation {pictures[0].value:.3g}".replace("-", "−") in text
 
 
 def test_raw_arrays_are_the_pictures(files: dict[str, bytes], pictures: tuple[Kept, ...]) -> None:
@@ -138,7 +149,7 @@ def test_the_manifest_gives_the_same_pictures_and_figure(files: dict[str, bytes]
 
 def test_one_picture_of_many_comes_again_as_it_was(pictures: tuple[Kept, ...]) -> None:
     """Even though it was made beside another."""
-    (again,), _style, _image = reproduce(bundle(pictures[1:2], every_width=False)["manifest.json"], None)
+    (again,), _style, _image = reproduce(as_json(manifest(pictures[1:2], PanelStyle())), None)
     assert torch.equal(again.image, pictures[1].image)
     assert again.facts == pictures[1].facts
 
@@ -147,7 +158,7 @@ def test_two_networks_beside_each_other(models: list[Model], folder: Path) -> No
     store, wanted = Store(folder / "store"), ["class:0", "class:1"]
     both = in_turns(*(stored(model, wanted, SETTINGS, store=store) for model in models))
     assert [kept.facts["model"]["name"] for kept in both] == [model.name for model in models] * 2
-    again, style, _image = reproduce(bundle(both, PanelStyle(smooth=True))["manifest.json"], None)
+    again, style, _image = reproduce(as_json(manifest(both, PanelStyle(smooth=True))), None)
     assert style == PanelStyle(smooth=True)
     assert all(torch.equal(one.image, other.image) for one, other in zip(both, again, strict=True))
 
@@ -162,11 +173,10 @@ def caricature(models: list[Model], folder: Path) -> tuple[tuple[Kept, ...], Pic
 
 def test_a_caricature_comes_again_from_its_image(caricature: tuple[tuple[Kept, ...], Picture]) -> None:
     pictures, scene = caricature
-    made = bundle(pictures, image=scene)
-    text = PdfReader(io.BytesIO(made["figure.pdf"])).pages[0].extract_text()
+    text = PdfReader(io.BytesIO(render(figure(pictures, image=scene), "pdf"))).pages[0].extract_text()
     assert "the image itself" in text
     assert "caricature at layer2" in text
-    again, _style, image = reproduce(made["manifest.json"], None)
+    again, _style, image = reproduce(as_json(manifest(pictures, PanelStyle(), scene)), None)
     assert torch.equal(again[0].image, pictures[0].image)
     assert image is not None
     assert image.sha256 == scene.sha256
@@ -226,7 +236,7 @@ def test_more_than_the_memory_holds_is_refused_before_anything_is_made(files: di
 def test_another_image_than_the_caricatures_is_refused(
     caricature: tuple[tuple[Kept, ...], Picture], tmp_path: Path
 ) -> None:
-    content = bundle(caricature[0], image=caricature[1], every_width=False)["manifest.json"]
+    content = as_json(manifest(caricature[0], PanelStyle(), caricature[1]))
     with pytest.raises(ManifestError, match="sha256 differs"):
         reproduce(_edited(content, "image", "source", value="cue10:test/5"), None)
 
@@ -248,6 +258,15 @@ def test_nothing_is_cut_off(count: int, width: str) -> None:
     )
     figure = visualizations_figure([panel] * count, PanelStyle(width), "Notes of a figure. " * 12)
     _within(figure)
+
+
+def test_few_pictures_without_steps_fill_the_width() -> None:
+    image = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
+    panel = Panel("a", "b", image, image[:0][None], ())
+    for count in (2, 3):
+        figure = visualizations_figure([panel] * count, PanelStyle(steps=False))
+        right = max(axes.get_position().x1 for axes in figure.axes)
+        assert right > 0.7, count
 
 
 def test_too_many_pictures_are_refused() -> None:
