@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -19,10 +20,10 @@ from xai.feature_layers import (
     distinct_layers,
     gradient,
     layer_table,
-    matching_layer,
     record,
     split_call,
 )
+from xai.layer_matching import layer_at_depth, matching_layer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 IMAGES = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -321,3 +322,22 @@ def test_the_second_networks_layer_has_the_firsts_grid(tiny_model: TinyModel) ->
     assert matching_layer(b, "layer1.0.conv1", b) == "layer1.0.conv1"  # one architecture, one name
     with pytest.raises(ExplanationError, match="no layer 'layer9'"):
         matching_layer(b, "layer9", a)
+
+
+def _chain(letter: str, count: int) -> Model:
+    """Layers of one grid, one after the other, each a stage."""
+    names = [f"{letter}{place}" for place in range(count)]
+    network = nn.Sequential(OrderedDict((name, nn.Conv2d(3, 3, 1)) for name in names))
+    return wrap(network, name=letter, stages=tuple(names))
+
+
+def test_equal_depth_decides_between_layers_of_one_grid(tiny_model: TinyModel) -> None:
+    a, b = _chain("a", 7), _chain("b", 4)
+    for match in (matching_layer, layer_at_depth):
+        assert [match(a, f"a{place}", b) for place in range(7)] == ["b0", "b1", "b1", "b2", "b2", "b3", "b3"]
+        assert match(a, "a2", a) == "a2"
+        with pytest.raises(ExplanationError, match="no layer 'a9'"):
+            match(a, "a9", b)
+    resnet, alexnet = tiny_model("resnet18_cifar", 64), tiny_model("alexnet", 64)
+    assert matching_layer(resnet, "layer2", alexnet) == "features.1"  # the nearest grid is at another depth
+    assert layer_at_depth(resnet, "relu", alexnet) == alexnet.stages[0]

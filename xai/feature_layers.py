@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import weakref
 from collections import Counter
@@ -271,7 +270,7 @@ def record(
     try:
         calls = _named(_heard_by(model, images, bases))
     except TapError as error:
-        raise _unknown(model, images, bases) from error
+        raise unknown_layer(model, images, bases) from error
     return {name: _asked(model, len(images), full, calls) for name, full in wanted.items()}
 
 
@@ -296,14 +295,15 @@ def _asked(model: Model, batch: int, name: str, calls: Mapping[str, Heard]) -> F
     layer, number = split_call(name)
     name, times = call_name(name), sum(split_call(known)[0] == layer for known in calls)
     if name not in calls:
-        raise _not_called(model, layer, number, times)
+        raise not_called(model, layer, number, times)
     _, _, kind, tensor, _ = calls[name]
     if tensor is None or not _is_map(tensor, batch):
         raise ExplanationError(f"{name} of {model.name} can't be shown: {_why_not(kind, tensor, batch)}.")
     return Feature(name, tensor, model.network, kind, times)
 
 
-def _not_called(model: Model, layer: str, number: int, times: int) -> ExplanationError:
+def not_called(model: Model, layer: str, number: int, times: int) -> ExplanationError:
+    """The sentence on a call of a layer that there is not."""
     if not times:
         return ExplanationError(f"the layer {layer!r} is not used by {model.name} for this image.")
     words = "once" if times == 1 else f"{times} times"
@@ -328,34 +328,12 @@ def distinct_layers(model: Model, size: int) -> tuple[LayerInfo, ...]:
     return tuple(chosen.values())
 
 
-def _unknown(model: Model, images: Tensor, names: Iterable[str]) -> ExplanationError:
+def unknown_layer(model: Model, images: Tensor, names: Iterable[str]) -> ExplanationError:
+    """The sentence on layers that a network does not have, with those that it has for such images."""
     modules = {name for name, _module in model.network.named_modules() if name}
     bad = ", ".join(repr(name) for name in names if name not in modules)
     allowed = ", ".join(info.name for info in shown_layers(model, min(images.shape[-2:])))
     return ExplanationError(f"{model.name} has no layer {bad}; allowed are {allowed}.")
-
-
-def matching_layer(a: Model, layer: str, b: Model) -> str:
-    """The layer of `b` to set beside `layer` of `a`: that of the same name and call if it has the same grid, as in
-    networks of one architecture, else the deepest stage with the same grid, else with the nearest one.
-
-    Nearest in the ratio of their areas; each network is taken at its own input size. Raises `ExplanationError` for a
-    layer or call that `a` does not have.
-    """
-    name, call = split_call(layer)
-    own = next((info for info in shown_layers(a, a.input_size) if info.name == name), None)
-    if own is None:
-        raise _unknown(a, torch.empty(1, 3, a.input_size, a.input_size), [name])
-    if call > own.calls:
-        raise _not_called(a, name, call, own.calls)
-    grid = own.at(call).grid
-    rows = shown_layers(b, b.input_size)
-    if any(info.name == name and info.calls >= call and info.at(call).grid == grid for info in rows):
-        return call_name(layer)
-    stages = [info for info in rows if info.name in b.stages] or list(rows)
-    area = max(1, math.prod(grid))  # a call that gives no maps has none, which is said when it is recorded
-    distances = [abs(math.log(math.prod(info.grid) / area)) for info in stages]
-    return stages[len(stages) - 1 - distances[::-1].index(min(distances))].name
 
 
 def gradient(model: Model, images: Tensor, layer: str, target: int) -> Tensor:

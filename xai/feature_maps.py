@@ -34,11 +34,11 @@ from xai.feature_layers import (
     distinct_layers,
     gradient,
     layer_table,
-    matching_layer,
     record,
     shown_layers,
 )
 from xai.feature_orders import ORDERS, ChannelMaps, ranked
+from xai.layer_matching import layer_at_depth, matching_layer
 
 __all__ = [
     "ORDERS",
@@ -51,6 +51,7 @@ __all__ = [
     "distinct_layers",
     "examine",
     "first_filters",
+    "layer_at_depth",
     "layer_table",
     "matching_layer",
     "record",

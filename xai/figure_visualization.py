@@ -108,8 +108,9 @@ class _Panels:
         self.with_steps = style.steps and len(panels) <= MOST_WITH_STEPS and any(p.steps for p in panels)
         self.width = WIDTHS[style.width]
         if not self.with_steps:
-            self.block = self.picture = 1.05 if len(panels) > 3 else 1.5
-            self.gap = 0.12
+            self.gap, few = 0.12, min(len(panels), 3)
+            room = (self.width - 0.08 - (few - 1) * self.gap) / few
+            self.block = self.picture = 1.05 if len(panels) > 3 else min(2.6, room)
         self.across = max(1, min(len(panels), int((self.width + self.gap) / (self.block + self.gap))))
         lines = max(self._words(panel).count("\n") for panel in panels) + 1
         self.head = 0.17 + 0.085 * lines

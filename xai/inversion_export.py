@@ -133,7 +133,8 @@ def _notes(done: Inversions) -> str:
             f"{done.picture.name}, {first.resized}.",
             *degraded,
             "Each inverted picture is made from grey so that the layer answers to it as to the picture on its left;",
-            "relative L2 is how far off that answer is, as a share of its length (0: the layer sees no difference).",
+            "relative L2 is how far off that answer is, as a share of its length (0: the layer sees no difference); "
+            "above about 0.1 what is missing may be the optimiser's doing.",
             f"{chosen.steps:,} steps, total variation {chosen.total_variation:g}, seed {chosen.seed}, made on "
             f"{done.rows[0].device}.",
         ]

@@ -38,6 +38,13 @@ from xai.figures import WIDTHS, Figure
 from xai.visualization_store import Kept, kept_of, model_facts
 
 FORMAT = "xai-visualization-1"
+_VALUES = {
+    "channel": "mean activation {}",
+    "unit": "activation {}",
+    "class": "logit {}",
+    "caricature": "likeness × strength {} (the image: 1)",
+}
+"""What the number of a picture is, by the kind of its objective; of others it is the objective's value."""
 RESIZE = "crop"
 """How an image that is caricatured becomes a square."""
 Load = Callable[[str, str], Model]
@@ -65,7 +72,9 @@ def panels(pictures: Sequence[Kept], image: Picture | None = None) -> list[Panel
 
 
 def _panel(kept: Kept) -> Panel:
-    words = f"{kept.facts['model']['name']}: value {drawn.value_words(kept.value)}"
+    kind = kept.objective.partition(":")[0]
+    value = _VALUES.get(kind, "value {}").format(drawn.value_words(kept.value))
+    words = f"{kept.facts['model']['name']}: {value}"
     title = objective_words(kept.objective)
     return Panel(title, f"{words}. {kept.facts['note']}".strip(), kept.image, kept.strip, kept.strip_steps)
 
@@ -77,6 +86,8 @@ def sentences(facts: Mapping[str, Any]) -> str:
     words = [f"{chosen['steps']:,} steps", f"random views: {chosen['transforms']}", f"colours of {colours}"]
     for name in ("total_variation", "high_frequency", "diversity"):
         words += [f"{name.replace('_', ' ')} {chosen[name]:g}"] if chosen[name] else []
+    if chosen.get("starts", 1) > 1:
+        words.append(f"the best of {chosen['starts']} starts")
     words.append(f"seed {chosen['seed']}")
     return " ".join([f"{', '.join(words)}, made on {facts['device']}.", *facts["remarks"]])
 

@@ -99,7 +99,8 @@ def _write_figure(arguments: argparse.Namespace, models: Sequence[Model], settin
     from xai.visualization_export import bundle, in_turns, square
     from xai.visualization_store import stored
 
-    style = PanelStyle(width=arguments.width, smooth=arguments.smooth)
+    alone = bool(arguments.caricature) and not _objectives(arguments, "LAYER")[1:]
+    style = PanelStyle(width=arguments.width, smooth=arguments.smooth, steps=not alone)
     picture = _read_picture(arguments.caricature) if arguments.caricature else None
     wanted = [_objectives(arguments, layer) for layer in _layers(arguments, models)]
     count = sum(map(len, wanted))

@@ -90,8 +90,8 @@ def _layer_of_b(chosen: Chosen) -> str:
     assert chosen.other is not None
     if chosen.class_name:
         return logits(chosen.other).name
-    fits = feature_maps.matching_layer(chosen.model, chosen.layer, chosen.other)
-    words = {MATCH: f"fits that of A: {fits}"}
+    fits = feature_maps.layer_at_depth(chosen.model, chosen.layer, chosen.other)
+    words = {MATCH: f"same relative depth: {fits}"}
     layer = layer_choice.choose(chosen.other, "feature_layer_b", MATCH, "Layer of B", words)
     return fits if layer == MATCH else layer
 
@@ -139,10 +139,10 @@ def _sentence(chosen: Chosen, layer: str, picked: Images, chances: tuple[Chance,
     return (
         f"Correlation of the mean responses of {chosen.channel_words} and the channels of {layer} of B over "
         f"{picked.words}; 95 % of the best correlations stay below {chances[0].level:.2f} when the images of B are "
-        f"shuffled ({SHUFFLES} times), and below {chances[1].level:.2f} when they are shuffled within their classes: so much do "
-        "channels share that know the class and no more. Matched one to one: all channels of both layers are paired "
-        "so that the sum of their correlations is the largest (Hungarian method). Intervals do not know that the pair "
-        "was picked."
+        f"shuffled ({SHUFFLES} times), and below {chances[1].level:.2f} when they are shuffled within their classes: "
+        "so much do channels share that know the class and no more. Matched one to one: all channels of both layers "
+        "are paired so that the sum of their correlations is the largest (Hungarian method). Intervals do not know "
+        "that the pair was picked."
     )
 
 

@@ -73,7 +73,8 @@ def draw(chosen: Chosen) -> None:
 def _said(chosen: Chosen, found: Responses) -> str:
     """What a response is, beside the number below a picture that was made."""
     if chosen.info.grid == (1, 1):
-        return "Response: the activation, of which there is one for each image."
+        what = "logit" if chosen.class_name else "activation"
+        return f"Response: the {what}, of which there is one for each image."
     mean = found.mean[:, chosen.channel]
     most = float(mean[mean.isfinite()].max()) if bool(mean.isfinite().any()) else float("nan")
     return (

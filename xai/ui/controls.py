@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -14,10 +15,10 @@ from xai.attribution import METHODS
 from xai.attribution_types import FAMILIES
 from xai.comparison import Picture, Request
 from xai.figures import Style
-from xai.ui import explaining, widgets
+from xai.ui import explaining, state, widgets
 
 AUTOMATIC = "auto"
-STEP = 0.25
+STEP, SCALE = 0.25, "scale"
 LINK_KEYS = (
     *(
         "source",
@@ -147,23 +148,33 @@ def _layers(letter: str, model: Model) -> tuple[str, ...]:
 
 def degrading(size: int) -> Degrading:
     """Choose a degradation for a network of that input size in pixels, and how severe it is."""
-    columns = st.columns([3, 5, 3, 2])
+    columns = st.columns([3, 4, 4, 2])
     fitting = degradations.default_scale(size, size)
-    words = {AUTOMATIC: f"fits the input ({degradations.SCALES[fitting]})", **degradations.SCALES}
-    with columns[2]:
-        scale = widgets.one_of("Scale of severity", "scale", list(words), AUTOMATIC, words.__getitem__)
-    resolved = fitting if scale == AUTOMATIC else scale
-    names = ("none", *degradations.degradations_in(resolved))
+    words = {AUTOMATIC: f"{degradations.SCALES[fitting]} (fits the input)", **degradations.SCALES}
+    scale = _kept_scale(words)
+    names = ("none", *degradations.degradations_in(fitting if scale == AUTOMATIC else scale))
     with columns[0]:
         name = widgets.one_of("Degradation", "degradation", names, "gaussian_noise", _degradation_words)
-    scale = "" if scale == AUTOMATIC else scale
     if name == "none":
-        return Degrading(name, scale, 0.0, 0)
+        return Degrading(name, "" if scale == AUTOMATIC else scale, 0.0, 0)
+    with columns[2]:
+        scale = widgets.one_of("Scale of severity", SCALE, list(words), AUTOMATIC, words.__getitem__)
+    resolved, scale = (fitting, "") if scale == AUTOMATIC else (scale, scale)
     with columns[1]:
         severity = _severity(degradations.severity_levels(name, resolved))
     with columns[3]:
         seed = int(widgets.number("Seed", "seed", (0, 2**31 - 1), 0, 1, st.number_input))
     return Degrading(name, scale, severity, seed)
+
+
+def _kept_scale(words: Mapping[str, str]) -> str:
+    """The scale that was chosen, before it is drawn: it says which degradations there are."""
+
+    def read(values: Sequence[str]) -> str | None:
+        return values[0] if len(values) == 1 and values[0] in words else None
+
+    shown: str | None = st.session_state.get(SCALE)
+    return shown if shown in words else state.recall(SCALE, "Scale of severity", read, AUTOMATIC)
 
 
 def _severity(levels: tuple[str, ...]) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import streamlit as st
+from torch import Tensor
 
 from models.registry import Model
 from xai import export, inversion_export, visualization_export, visualization_store
@@ -15,8 +16,8 @@ from xai.figure_visualization import PanelStyle
 from xai.inversion import INVERSION
 from xai.inversion_export import Inversions
 from xai.ui import channel_jobs, network_data, take_home, widgets
+from xai.ui.growing import Growing
 from xai.ui.job import Report
-from xai.ui.job_panel import watch
 from xai.visualization_store import Kept
 
 KEYS = ("inversion_steps",)
@@ -26,11 +27,6 @@ STEPS = ("100", "200", "400", "800")
 def draw(done: FeatureComparison, models: Sequence[Model]) -> None:
     """Both kinds of pictures, or the buttons that make them; one job at a time on this server."""
     st.subheader("What of the picture survives in this layer", anchor=False)
-    panel = channel_jobs.PANEL
-    panel.say_refused()
-    panel.say_error()
-    if panel.running() is not None:
-        watch(panel)
     with st.container(width=320):
         usual = str(INVERSION.steps)
         steps = int(widgets.one_of("Steps of each picture made", "inversion_steps", STEPS, usual))
@@ -50,18 +46,21 @@ def _inverted(done: FeatureComparison, models: Sequence[Model], steps: int) -> N
     request = replace(done.request.base, layers={result.model: (result.layer,) for result in done.results})
     settings = replace(INVERSION, steps=steps)
 
+    growing = Growing()
+
     def make(report: Report, cancelled: Callable[[], bool]) -> Inversions:
-        return inversion_export.make(
-            request, done.picture, models, settings, progress=report, cancelled=cancelled
-        )
+        options = {"progress": report, "watch": growing.take, "cancelled": cancelled}
+        return inversion_export.make(request, done.picture, models, settings, **options)  # type: ignore[arg-type]
 
     found = channel_jobs.kept(key)
     if found is None:
         st.caption(
             "Inversion grows a picture from grey until the layer answers to it as to the picture itself: what the "
-            "layer no longer knows is missing from it."
+            "layer no longer knows is missing from it. Where relative L2 stays above about 0.1, what is missing may be "
+            "the optimiser's doing: take more steps."
         )
-        channel_jobs.offer(f"Inversion of {_layers(done)}", "Invert the layer", key, make)
+        title = f"Inversion of {_layers(done)}"
+        channel_jobs.offer(title, "Invert the layer", key, make, growing=growing)
         return
     style = PanelStyle()
     stem = export.safe_stem(f"{done.picture.name}-inverted")
@@ -80,7 +79,7 @@ def _inverted(done: FeatureComparison, models: Sequence[Model], steps: int) -> N
 
 
 def _caricatured(done: FeatureComparison, models: Sequence[Model], steps: int) -> None:
-    key = ("caricature", *_key(done, steps))
+    key, growing = ("caricature", *_key(done, steps)), Growing()
 
     def make(report: Report, cancelled: Callable[[], bool]) -> tuple[Kept, ...]:
         made: list[Kept] = []
@@ -92,7 +91,7 @@ def _caricatured(done: FeatureComparison, models: Sequence[Model], steps: int) -
                 [f"caricature:{result.layer}"],
                 Settings(steps=steps),
                 image=image,
-                progress=lambda step, total, _pictures, what=what: report(step, total, what),  # type: ignore[misc]
+                progress=_telling(report, what, growing),
                 cancelled=cancelled,
             )
         return tuple(made)
@@ -100,8 +99,18 @@ def _caricatured(done: FeatureComparison, models: Sequence[Model], steps: int) -
     found = channel_jobs.kept(key)
     if found is None:
         st.caption("A caricature exaggerates what the layer answers to in the clean picture.")
-        channel_jobs.offer(f"Caricature by {_layers(done)}", "Make a caricature", key, make)
+        left = (
+            "Of networks whose caricature was finished it is kept."
+            if len(models) > 1
+            else "Nothing of it is kept."
+        )
+        title = f"Caricature by {_layers(done)}"
+        channel_jobs.offer(title, "Make a caricature", key, make, growing=growing, left=lambda: left)
         return
+    _show_caricatures(done, found, key)
+
+
+def _show_caricatures(done: FeatureComparison, found: Sequence[Kept], key: tuple[object, ...]) -> None:
     style = PanelStyle(steps=False)
     stem = export.safe_stem(f"{done.picture.name}-caricature")
     network_data.show(
@@ -116,6 +125,14 @@ def _caricatured(done: FeatureComparison, models: Sequence[Model], steps: int) -
         lambda: export.npz(visualization_export.raw_arrays(found)),
         lambda: visualization_export.as_json(visualization_export.manifest(found, style, done.picture)),
     )
+
+
+def _telling(report: Report, what: str, growing: Growing) -> Callable[[int, int, Tensor], None]:
+    def tell(step: int, total: int, pictures: Tensor) -> None:
+        growing.take(pictures)
+        report(step, total, what)
+
+    return tell
 
 
 def _layers(done: FeatureComparison) -> str:

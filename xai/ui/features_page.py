@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from models.registry import Model
 from xai import feature_maps
 from xai.comparison import Picture
 from xai.feature_maps import ORDERS, FeatureComparison, FeatureRequest
@@ -88,7 +89,11 @@ def _layers(chosen: Networks) -> dict[str, str]:
         fits = feature_maps.matching_layer(first, layers[first.name], model)
         with columns[1]:
             layers[model.name] = layer_choice.choose(
-                model, LAYER_KEYS[1], MATCH, "Layer of B", {MATCH: f"fits that of A: {fits}"}
+                model,
+                LAYER_KEYS[1],
+                MATCH,
+                "Layer of B",
+                {MATCH: _fit(first, layers[first.name], model, fits)},
             )
         if layers[model.name] == MATCH:
             layers[model.name] = fits
@@ -97,6 +102,13 @@ def _layers(chosen: Networks) -> dict[str, str]:
             st.markdown(f"**{letter}: {widgets.plain(model.name)}**")
             layer_choice.draw(model, key, layers[model.name], f"Layers of {model.name}")
     return layers
+
+
+def _fit(a: Model, layer: str, b: Model, fits: str) -> str:
+    """Why a layer of B was chosen beside one of A."""
+    grids = [layer_choice.info(*each).grid for each in ((a, layer), (b, fits))]
+    height, width = grids[1]
+    return f"same grid: {fits}" if grids[0] == grids[1] else f"nearest grid, {height} × {width}: {fits}"
 
 
 def _request(
