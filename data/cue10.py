@@ -256,8 +256,11 @@ def _load(split: str, progress: Progress | None) -> ImageSet:
 
 def scene(split: str, index: int) -> ImageSet:
     """One scene on its own, drawn without drawing the rest of its split."""
-    if split not in SPLITS or not 0 <= index < SPLITS[split]:
+    if split not in SPLITS:
         raise DatasetError(f"cue10 has no scene {split}/{index}; splits are {', '.join(SPLITS)}.")
+    if not 0 <= index < SPLITS[split]:
+        last = SPLITS[split] - 1
+        raise DatasetError(f"cue10 has no scene {split}/{index}; allowed are {split}/0 to {split}/{last}.")
     images, masks, shapes, textures = draw(split, index, index + 1)
     attributes = {"shape": shapes, "texture": textures}
     return ImageSet(

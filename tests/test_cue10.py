@@ -293,7 +293,14 @@ def test_one_scene_is_that_of_its_split(scenes: dict[str, tuple[Tensor, ...]]) -
     assert (one.labels.item(), one.attributes["texture"].item()) == (shapes[17].item(), textures[17].item())
 
 
-@pytest.mark.parametrize(("split", "index"), [("holdout", 0), ("test", -1), ("test", 2000)])
-def test_unknown_scene_gives_one_sentence(split: str, index: int) -> None:
-    with pytest.raises(DatasetError, match=r"^cue10 has no scene .*; splits are train, .*shortcut\.$"):
+@pytest.mark.parametrize(
+    ("split", "index", "allowed"),
+    [
+        ("holdout", 0, r"splits are train, .*shortcut"),
+        ("test", -1, "allowed are test/0 to test/1999"),
+        ("test", 2000, "allowed are test/0 to test/1999"),
+    ],
+)
+def test_unknown_scene_gives_one_sentence(split: str, index: int, allowed: str) -> None:
+    with pytest.raises(DatasetError, match=rf"^cue10 has no scene {split}/{index}; {allowed}\.$"):
         cue10.scene(split, index)

@@ -223,6 +223,43 @@ def test_the_command_writes_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert content["drift"] is None
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--degradation", "foo"], "'foo' is unknown"),
+        (["--limit", "5"], "--limit 5 was given without --drift"),
+        (
+            ["--limit", "5", "--drift", "--degradation", "jpeg", "--severity", "1"],
+            "--limit 5 was given without",
+        ),
+        (["--out", "{file}"], "is a file; a folder is needed"),
+        (["--out", "{file}/below"], "is a file; a folder is needed"),
+    ],
+)
+def test_slips_are_told_before_anything_is_computed(
+    given: list[str],
+    words: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(zoo, "load", lambda *_: pytest.fail("a network was loaded"))
+    options = [text.format(file=tmp_path / "file") for text in given]
+    command = ["features", "cue10:test/4", "--model", NAMES[0], "--out", str(tmp_path / "out"), *options]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+
+
+def test_a_scene_that_is_not_there_is_told_with_those_that_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["features", "cue10:test/99999", "--model", NAMES[0], "--out", str(tmp_path)]) == 2
+    assert "allowed are test/0 to test/1999" in capsys.readouterr().err
+
+
 def test_deep_networks_and_their_many_layers_are_drawn(tiny_model: TinyModel) -> None:
     model = tiny_model("resnet101_cifar", 32)
     shown = Picture("noise", torch.randint(0, 255, (3, 32, 32), dtype=torch.uint8), "x")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -49,6 +50,15 @@ def wrote(paths: Sequence[Path]) -> None:
 def percent(value: float | None) -> str:
     """A share in [0, 1] as percent with two decimals, empty where there is none."""
     return "" if value is None else f"{100 * value:.2f}"
+
+
+def check_folder(folder: Path) -> None:
+    """Raise `ValueError` when files can't be written to a folder, before anything is computed for it."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise ValueError(f"--out is {folder}, and {nearest} is a file; a folder is needed.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ValueError(f"--out is {folder}, and nothing may be written to {nearest}.")
 
 
 def check_device(device: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xai.commands.common import check_device, progress_bar, wrote
+from xai.commands.common import check_device, check_folder, progress_bar, wrote
 
 if TYPE_CHECKING:
     from models.registry import Model
@@ -53,11 +53,11 @@ def check_degradation(arguments: argparse.Namespace) -> None:
     """Raise `ValueError` for a degradation or scale that is not known, and for a degradation without severity."""
     from data import degradations
 
+    if arguments.degradation != "none":
+        degradations.resolve_name(arguments.degradation)
     if (arguments.degradation == "none") != (arguments.severity == 0):
         given = f"--degradation {arguments.degradation} and --severity {arguments.severity:g}"
         raise ValueError(f"{given} were given; a degradation and a severity above 0 go together.")
-    if arguments.degradation != "none":
-        degradations.resolve_name(arguments.degradation)
     if arguments.scale:
         degradations.resolve_scale(arguments.scale)
 
@@ -106,6 +106,7 @@ def run_explain(arguments: argparse.Namespace) -> int:
     if not 1 <= len(arguments.models) <= 2:
         raise ValueError(f"--models takes one or two names; {len(arguments.models)} were given.")
     check_device(arguments.device)
+    check_folder(arguments.out)
     style, request = Style(width=arguments.width, colours=arguments.colours), _request(arguments)
     models = [zoo.load(name, arguments.device) for name in arguments.models]
     pictures, problems = read_pictures(arguments.images)
@@ -132,15 +133,16 @@ def run_reproduce(arguments: argparse.Namespace) -> int:
 
 def add_conditions(parser: Any) -> None:
     """Add what every command takes that makes a figure of a picture: degradation, style, seed, device and folder."""
-    parser.add_argument("--degradation", default="none")
-    parser.add_argument("--severity", type=float, default=0.0)
-    parser.add_argument("--scale", default="", help="paper-relative, paper-literal, cifar-c or imagenet-c")
-    parser.add_argument("--resize", default="crop", help="crop, pad or squash")
-    parser.add_argument("--width", default="two-column", help="two-column or one-column")
-    parser.add_argument("--colours", default="viridis", help="colour map of what is not signed")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--degradation", default="none", help="name of a degradation (none)")
+    parser.add_argument("--severity", type=float, default=0.0, help="above 0 with a degradation (0)")
+    words = "paper-relative, paper-literal, cifar-c or imagenet-c (what fits the network's input)"
+    parser.add_argument("--scale", default="", help=words)
+    parser.add_argument("--resize", default="crop", help="crop, pad or squash (crop)")
+    parser.add_argument("--width", default="two-column", help="two-column or one-column (two-column)")
+    parser.add_argument("--colours", default="viridis", help="colour map of what is not signed (viridis)")
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn at random (0)")
+    parser.add_argument("--device", default="cpu", help="where the networks run (cpu)")
+    parser.add_argument("--out", type=Path, required=True, help="folder that the files are written to")
 
 
 def _add_explain(commands: Any) -> None:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from xai.commands.common import check_device, progress_bar, show_progress, wrote
+from xai.commands.common import check_device, check_folder, progress_bar, show_progress, wrote
 from xai.commands.explain import add_conditions, check_degradation, read_pictures
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from xai.feature_maps import FeatureComparison, FeatureRequest
 
 PICTURE = "picture"
+IMAGES = 200
+"""Of a dataset, for --drift."""
 
 
 def _layers(given: Sequence[str], models: Sequence[str]) -> dict[str, str]:
@@ -68,7 +70,8 @@ def _drift(
     drifting = Drifting(arguments.degradation, severities, scale, arguments.seed)
     if arguments.drift == PICTURE:
         return drift_of(done, models, drifting)
-    return drift_over(models, arguments.drift, arguments.limit, drifting, show_progress())
+    limit = IMAGES if arguments.limit is None else arguments.limit
+    return drift_over(models, arguments.drift, limit, drifting, show_progress())
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -83,7 +86,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--model takes one or two names; {len(arguments.model)} were given.")
     if arguments.drift and arguments.degradation == "none":
         raise ValueError("--drift was given without --degradation and --severity; it needs them.")
+    if arguments.limit is not None and arguments.drift in ("", PICTURE):
+        raise ValueError(
+            f"--limit {arguments.limit} was given without --drift DATASET:SPLIT, whose images it counts."
+        )
     check_device(arguments.device)
+    check_folder(arguments.out)
     style, request = Style(width=arguments.width, colours=arguments.colours), _request(arguments)
     models = [zoo.load(name, arguments.device) for name in arguments.model]
     pictures, problems = read_pictures([arguments.image])
@@ -111,14 +119,15 @@ def add(commands: Any) -> None:
     parser.add_argument("--model", nargs="+", required=True, metavar="NAME", help="one or two names")
     words = "the first network's, unless it names another; the second's is one that fits it"
     parser.add_argument("--layer", action="append", default=[], metavar="[MODEL=]LAYER", help=words)
-    orders = "index, mean, maximum, sparsity, gradient_x_activation or change"
+    orders = "index, mean, maximum, sparsity, gradient_x_activation or change (index)"
     parser.add_argument("--order", default="index", help=f"of the channels: {orders}")
-    parser.add_argument("--channels", type=int, default=16, help="how many are shown")
-    parser.add_argument("--start", type=int, default=0, help="place of the first one, from 0")
-    parser.add_argument("--target", default="predicted", help="predicted, true or a class name")
+    parser.add_argument("--channels", type=int, default=16, help="how many are shown (16)")
+    parser.add_argument("--start", type=int, default=0, help="place of the first one, from 0 (0)")
+    parser.add_argument("--target", default="predicted", help="predicted, true or a class name (predicted)")
     words = "also how much every layer changes with severity, for the picture or for images of a dataset"
     parser.add_argument("--drift", nargs="?", const=PICTURE, default="", metavar="DATASET:SPLIT", help=words)
-    parser.add_argument("--limit", type=int, default=200, help="images of the dataset for --drift")
+    words = f"images of the dataset for --drift DATASET:SPLIT ({IMAGES})"
+    parser.add_argument("--limit", type=int, help=words)
     words = (
         "draw all layers of --drift, not only outputs of blocks, of activations outside of them, and logits"
     )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xai.commands.common import check_device, show_progress, wrote
+from xai.commands.common import check_device, check_folder, show_progress, wrote
 from xai.commands.explain import check_degradation, read_pictures
 
 if TYPE_CHECKING:
@@ -187,6 +187,7 @@ def run_visualize(arguments: argparse.Namespace) -> int:
 
     _check(arguments)
     check_device(arguments.device)
+    check_folder(arguments.out)
     settings = _settings(arguments)
     models = [zoo.load(name, arguments.device) for name in arguments.model]
     if not arguments.sheet:
