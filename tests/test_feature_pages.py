@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from data import cue10
 from models import zoo
 from tests.app_server import CHROMIUM_FLAGS, chromium, running_app
 from tests.page_helpers import healthy, pictures, visit, words
+from xai.evaluation import Cancelled
 from xai.ui import channel_jobs, dataset_images, explaining
 
 SHIPPED = [name for name, card in zoo.cards().items() if card.dataset == "cue10" and zoo.is_shipped(name)]
@@ -146,10 +149,70 @@ def test_a_unit_and_a_class() -> None:
     unit = channel(what="unit", feature_layer="features.4", cell_row="0", cell_column="15")
     assert healthy(unit)
     assert "at row 0, column 15" in words(unit)
+    about = [alt for alt in pictures(unit) if "channel 0" in alt]
+    assert about  # figures of images and classes are of the whole channel, and say so
+    assert not [alt for alt in about if "row" in alt]
     named = channel(what="class", **{"class": cue10.CLASSES[3]})
     assert healthy(named)
     assert f"class {cue10.CLASSES[3]}" in words(named)
     assert "A class speaks for itself" in words(named)
+    assert "zero everywhere" not in words(named)
+    alike = channel(what="class", part="counterpart", **{"class": cue10.CLASSES[3]})
+    assert healthy(alike)
+    assert "class of B" in words(alike)
+    assert f"Open class {cue10.CLASSES[3]} of B" in [each.label.replace("\\", "") for each in alike.button]
+
+
+def test_all_figures_of_a_channel_can_be_taken_home_with_their_numbers() -> None:
+    for part in ("classes", "severity", "counterpart"):
+        app = channel(part=part)
+        labels = [each.proto.label for each in app.get("download_button")]
+        assert labels.count("Numbers (.csv)") == labels.count("Manifest (.json)") == 2, (
+            part
+        )  # and the top images
+
+
+def test_a_link_that_asks_too_much_is_told_above_everything() -> None:
+    app = features(order="loudness", b="")
+    kinds = [element.type for element in _flat(app.main)]
+    assert "not offered here" in words(app)
+    assert kinds.index("warning") < kinds.index("selectbox")
+
+
+def test_without_a_degradation_nothing_stands_around_it() -> None:
+    app = features(degradation="none", scale="paper-relative", b="")
+    assert healthy(app)
+    assert not [each for each in app.selectbox if each.key == "scale"]
+    assert "not offered here" not in words(app)
+    app.selectbox(key="degradation").set_value("jpeg_compression").run()
+    assert app.selectbox(key="scale").value == "paper-relative"
+
+
+def test_a_job_stands_in_the_place_of_its_button_and_says_what_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started = threading.Event()
+
+    def wait(*given: Any, **_: object) -> None:
+        cancelled = given[6]
+        started.set()
+        while not cancelled():
+            time.sleep(0.01)
+        raise Cancelled
+
+    monkeypatch.setattr("xai.contact_sheet.make", wait)
+    app = channel(part="sheet")
+    button(app, "Make the contact sheet").click().run()
+    assert started.wait(SECONDS)
+    assert not [each for each in app.button if "Make the contact sheet" in each.label]
+    job = channel_jobs.place().job
+    assert job is not None
+    assert job.unit == "channels"
+    assert button(app, "Make the picture").disabled
+    job.cancel()
+    job.wait(SECONDS)
+    assert "Cancelled. The pictures of 0 of 16 channels are kept" in words(app.run())
+    assert "Cancelled" not in words(channel(part="sheet"))  # another visitor, who did not see it
 
 
 @pytest.mark.parametrize(
@@ -190,6 +253,12 @@ def test_a_job_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     assert job is not None
     job.wait(SECONDS)
     assert "the disk is full." in words(app.run())
+
+
+def _flat(block: Any) -> Iterator[Any]:
+    """The elements of a page in the order in which they are seen."""
+    for child in block.children.values():
+        yield from _flat(child) if hasattr(child, "children") else [child]
 
 
 def finish(app: AppTest) -> None:
