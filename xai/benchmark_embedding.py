@@ -109,7 +109,7 @@ def projections(quick: bool) -> Iterator[Comparison]:
         yield f"t-SNE of {len(few):,} x 512 / scikit-learn", _ours(few, "tsne"), _tsne(few), target, 1
     for count, _target in cases:
         few = vectors[:count]
-        yield f"UMAP of {len(few):,} x 512, warm / umap-learn", _ours(few, "umap"), _umap(few), 1.10, 1
+        yield f"UMAP of {len(few):,} x 512, warm / umap-learn", _ours(few, "umap"), _umap(few), 1.00, 1
 
 
 def _ours(vectors: np.ndarray, method: str) -> Work:

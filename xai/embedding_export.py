@@ -155,6 +155,11 @@ def _printed(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
+def metrics_latex(found: Embedding) -> bytes:
+    """Everything that is measured as a LaTeX table."""
+    return tables.as_latex(_printed(metric_rows(found)), _CAPTION).encode()
+
+
 def metrics_text(found: Embedding) -> list[str]:
     """The measures as aligned lines, those of single classes left out."""
     named = tuple(f"{word} of {name}" for word in ("silhouette", "drift") for name in found.classes)
@@ -239,7 +244,7 @@ def bundle(found: Embedding, style: MapStyle = DEFAULT_MAPS, *, every_width: boo
     files["points.csv"] = points_csv(found)
     files["points.parquet"] = points_parquet(found)
     files["metrics.csv"] = tables.as_csv(rows).encode()
-    files["metrics.tex"] = tables.as_latex(_printed(rows), _CAPTION).encode()
+    files["metrics.tex"] = metrics_latex(found)
     files["distances.csv"] = tables.as_csv(distance_rows(found)).encode()
     files["manifest.json"] = as_json(manifest(found, style))
     return files
@@ -260,7 +265,7 @@ def read_manifest(content: bytes) -> tuple[EmbeddingRequest, MapStyle, dict[str,
         _ = int(found["images"]["count"]), str(found["images"]["sha256"])
         for entry in found["models"]:
             _ = _sampled(entry), entry["quality"]["trustworthiness"], entry["quality"]["knn_accuracy"][0]
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ManifestError("The manifest is not one that this program wrote.") from error
     if not known:
         raise ManifestError("The manifest is not one that this program wrote, or of another version of it.")

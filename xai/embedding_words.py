@@ -52,7 +52,7 @@ def map_lines(found: Embedding, one: Map) -> list[str]:
 def notes(found: Embedding) -> list[str]:
     """Sentences on the whole: between the maps, the method, the layout, and the degradation."""
     request = found.request
-    words = [*_between_words(found), *_reading_words(found)]
+    words = [*_between_words(found), *reading_words(found)]
     if request.severities and found.maps[0].degraded:
         title = DEGRADATIONS[resolve_name(request.degradation)].title
         words.append(f"Degraded by {title} ({SCALES[resolve_scale(request.scale)]}).")
@@ -76,7 +76,8 @@ def _between_words(found: Embedding) -> list[str]:
     return words + ([f"Procrustes residual {' and '.join(residuals)}."] if residuals else [])
 
 
-def _reading_words(found: Embedding) -> list[str]:
+def reading_words(found: Embedding) -> list[str]:
+    """How the picture is to be read, in sentences."""
     method, layout = found.request.projecting.method, found.request.layout
     words = [_READING[method], *([FAR] if method != "pca" else [])]
     if len(found.maps) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -69,6 +70,15 @@ def get(request: EmbeddingRequest) -> Embedding | None:
             return _keep(request, embedding_store.stored(request, load=explaining.model, progress=progress))
     _offer(request, count)
     return None
+
+
+def clean_of(request: EmbeddingRequest) -> Embedding | None:
+    """The maps of the clean images alone, where they are there."""
+    if not request.severities:
+        return None
+    clean = replace(request, degradation="none", severities=(), scale="", seed=0)
+    found: Embedding | None = explaining.results().get(key_of(clean)) or _read(clean)
+    return found
 
 
 def _read(request: EmbeddingRequest) -> Embedding | None:

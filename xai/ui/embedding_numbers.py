@@ -8,17 +8,11 @@ import numpy as np
 import streamlit as st
 
 from xai.embedding import Degraded, Embedding, Map, Share
+from xai.embedding_words import percent
 from xai.statistics import wilson
 from xai.ui import widgets
 
 Row = dict[str, object]
-
-
-def share_words(one: Share) -> str:
-    """A share in percent with its interval."""
-    if math.isnan(one.value):
-        return "not defined"
-    return f"{100 * one.value:.1f} % ({100 * one.low:.1f} to {100 * one.high:.1f})"
 
 
 def accuracy(right: np.ndarray) -> Share:
@@ -35,13 +29,13 @@ def map_words(found: Embedding, one: Map, degraded: Degraded | None = None) -> s
         quality = one.quality
         right = accuracy(one.answers.predicted == found.labels)
         return (
-            f"Network right: {share_words(right)}. k nearest neighbours right: {share_words(quality.knn_accuracy)} in "
-            f"features, {share_words(quality.knn_accuracy_2d)} in the picture. Trustworthiness "
+            f"Network right: {percent(right)}. k nearest neighbours right: {percent(quality.knn_accuracy)} in "
+            f"features, {percent(quality.knn_accuracy_2d)} in the picture. Trustworthiness "
             f"{quality.trustworthiness:.3f}, continuity {quality.continuity:.3f}."
         )
     right = accuracy(degraded.answers.predicted == found.labels)
     return (
-        f"Network right: {share_words(right)}. k nearest clean neighbours right: {share_words(degraded.knn_accuracy)}. "
+        f"Network right: {percent(right)}. k nearest clean neighbours right: {percent(degraded.knn_accuracy)}. "
         f"Neighbours kept: {100 * float(np.mean(degraded.overlap)):.1f} %."
     )
 
@@ -52,8 +46,8 @@ def between(found: Embedding) -> None:
         return
     one = found.between
     st.markdown(
-        f"**A and B share {share_words(one.mean)}** of each image's {found.maps[0].neighbours.shape[1]} nearest "
-        f"neighbours (by chance {100 * one.chance:.2f} %, n = {one.mean.n:,}). Turning and scaling leave "
+        f"**A and B share {percent(one.mean)}** of each image's {found.maps[0].neighbours.shape[1]} nearest "
+        f"neighbours (by chance {100 * one.chance:.2g} %). Turning and scaling leave "
         f"{_number(one.residual)} of the features' spread unexplained (0: the same arrangement, 1: nothing in common)."
     )
 
@@ -89,12 +83,11 @@ def _quality_rows(found: Embedding) -> list[Row]:
             "network": f"{letter}: {one.model}",
             "layer": one.layer,
             "dimensions": f"{one.dimensions:,}",
-            "k-NN accuracy": share_words(one.quality.knn_accuracy),
-            "in the picture": share_words(one.quality.knn_accuracy_2d),
+            "k-NN accuracy": percent(one.quality.knn_accuracy),
+            "in the picture": percent(one.quality.knn_accuracy_2d),
             "trustworthiness": f"{one.quality.trustworthiness:.4f}",
             "continuity": f"{one.quality.continuity:.4f}",
             "silhouette": _number(one.quality.mean_silhouette),
-            "n": f"{one.quality.knn_accuracy.n:,}",
         }
         for letter, one in zip("AB", found.maps, strict=False)
     ]
@@ -105,11 +98,10 @@ def _severity_rows(found: Embedding) -> list[Row]:
         {
             "network": letter,
             "severity": f"{each.severity:g}",
-            "network right": share_words(accuracy(each.answers.predicted == found.labels)),
-            "k-NN accuracy": share_words(each.knn_accuracy),
+            "network right": percent(accuracy(each.answers.predicted == found.labels)),
+            "k-NN accuracy": percent(each.knn_accuracy),
             "neighbours kept": f"{100 * float(np.mean(each.overlap)):.1f} %",
             "mean drift of classes": _number(_mean(each.drift)),
-            "n": f"{each.knn_accuracy.n:,}",
         }
         for letter, one in zip("AB", found.maps, strict=False)
         for each in one.degraded

@@ -6,12 +6,14 @@ import hashlib
 
 import streamlit as st
 
+from xai import embedding_words
 from xai.embedding import Embedding
 from xai.ui import (
     embedding_choice,
     embedding_data,
     embedding_numbers,
     embedding_selected,
+    embedding_take_home,
     embedding_view,
     scatter,
     showing,
@@ -32,16 +34,21 @@ def draw() -> None:
 
 def _draw() -> None:
     chosen = embedding_choice.choose()
-    showing.ignored()
+    about_link = st.container()
     if chosen is None:
         return
     state.write_link(LINK_KEYS)
     found = embedding_data.get(chosen.request)
     if found is None:
-        return
+        found = embedding_data.clean_of(chosen.request)
+        if found is None:
+            return
+        st.caption("Until then, the maps of the clean images:")
     embedding_numbers.warnings(found)
     embedding_numbers.between(found)
     _plots(found)
+    with about_link:
+        showing.ignored()
     embedding_numbers.tables(found)
 
 
@@ -59,8 +66,12 @@ def _plots(found: Embedding) -> None:
             wanted,
             nonce,
         )
-        st.caption(_reading(found))
+        placed = (
+            " Degraded images are placed into the map of the clean ones." if found.request.severities else ""
+        )
+        st.caption(widgets.plain(" ".join(embedding_words.reading_words(found))) + placed)
         embedding_selected.draw(found, rows, step)
+        embedding_take_home.draw(found, colouring, look, step)
     state.write_link(LINK_KEYS)
 
 
@@ -79,14 +90,3 @@ def _search(found: Embedding) -> tuple[tuple[int, ...] | None, str]:
     if len(rows) > MOST_FOUND:
         st.caption(f"{len(rows):,} ids hold it; the first {MOST_FOUND:,} are selected.")
     return rows[:MOST_FOUND], hashlib.sha256(repr((text, found.request)).encode()).hexdigest()[:12]
-
-
-def _reading(found: Embedding) -> str:
-    """How the picture is to be read."""
-    words = {
-        "tsne": "t-SNE keeps near images near; distances between far groups, and the sizes of groups, mean little.",
-        "umap": "UMAP keeps near images near; distances between far groups, and how dense they are, mean little.",
-        "pca": "PCA shows the two directions in which the features vary most; whatever lies across them is hidden.",
-    }
-    placed = " Degraded images are placed into the map of the clean ones." if found.request.severities else ""
-    return words[found.request.projecting.method] + placed

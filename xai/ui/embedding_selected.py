@@ -12,6 +12,7 @@ from data import thumbnails
 from data.datasets import DatasetError, ImageSource
 from xai import tables
 from xai.embedding import Answers, Embedding
+from xai.embedding_words import percent
 from xai.ui import dataset_images, embedding_data, embedding_numbers, image_cards, links, state, widgets
 from xai.ui.image_cards import Card, Line, Sheet
 
@@ -50,11 +51,10 @@ def _network_rows(found: Embedding, rows: np.ndarray, step: int) -> list[dict[st
         row: dict[str, object] = {"network": f"{letter}: {one.model}"}
         for words, number in {"right, clean": 0, _words(found, step): step}.items():
             right = answers_at(found, place, number).predicted[rows] == found.labels[rows]
-            row[words] = embedding_numbers.share_words(embedding_numbers.accuracy(right))
+            row[words] = percent(embedding_numbers.accuracy(right))
         if found.between is not None:
             shared = 100 * float(found.between.overlap[rows].mean())
             row["neighbours shared by A and B"] = f"{shared:.1f} %"
-        row["n"] = f"{len(rows):,}"
         table.append(row)
     return table
 

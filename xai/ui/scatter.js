@@ -249,6 +249,7 @@ class Plots {
   }
 
   draw(fresh) {
+    this.drawn = (this.drawn ?? 0) + 1
     const severity = this.data.severities[this.step]
     this.root.querySelector("output").textContent = severity ? this.data.degradation + ", severity " + severity : "clean"
     this.slider.setAttribute("aria-valuetext", this.root.querySelector("output").textContent)
@@ -261,19 +262,26 @@ class Plots {
         displaylogo: false, responsive: true, scrollZoom: true,
         modeBarButtons: [["lasso2d", "select2d", "zoom2d", "pan2d", "resetScale2d"]], displayModeBar: true,
       }
-      const layout = fresh ? this.layout(view) : plot.layout
+      const layout = { ...(fresh ? this.layout(view) : plot.layout), selections: [] }
+      layout.selectionrevision = this.drawn // what is selected is said here, and zooming is kept as it is
       layout.annotations = this.data.centres ? this.namesOf(view) : EMPTY
       this.Plotly.react(plot, this.traces(view), layout, config)
       if (!fresh) return
       // An event without an outline is plotly's answer to the outline being taken away.
       plot.on("plotly_selected", (event) => {
-        if (event?.lassoPoints || event?.range) this.select(rowsOf(event.points))
+        if (!event?.lassoPoints && !event?.range) return
+        const rows = rowsOf(event.points)
+        this.select(rows)
       })
       plot.on("plotly_deselect", () => this.select(EMPTY))
       plot.on("plotly_click", (event) => this.select(rowsOf(event.points)))
       plot.on("plotly_hover", (event) => this.hover(rowsOf(event.points)[0], event.event))
       plot.on("plotly_unhover", () => this.leave())
-      plot.on("plotly_relayout", () => this.leave())
+      plot.on("plotly_relayout", (change) => {
+        this.leave()
+        // Plotly keeps the outline and asks it again which points lie in it, with another answer at its edge.
+        if (plot.layout.selections?.length) this.draw(false)
+      })
     })
   }
 
@@ -281,7 +289,6 @@ class Plots {
     this.selected = rows
     this.leave()
     this.draw(false)
-    this.plots.forEach(({ plot }) => this.Plotly.relayout(plot, { selections: [] }))
     if (tell) this.tell("selected", rows)
   }
 

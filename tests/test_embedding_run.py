@@ -1,0 +1,168 @@
+"""From a request to an embedding: the same network twice, severity, progress, and what can not be asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.datasets import ImageSet
+from models.registry import Model
+from tests.conftest import TinyModel
+from xai import embedding_features
+from xai.attribution_types import ExplanationError
+from xai.embedding import Embedding, EmbeddingRequest, levels_of
+from xai.embedding_run import embed
+from xai.evaluation import Cancelled
+from xai.projection import Projecting
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+REQUEST = EmbeddingRequest(
+    ("one", "two"),
+    "set",
+    projecting=Projecting("pca"),
+    degradation="gaussian_noise",
+    severities=(1.0, 3.0),
+    k=5,
+)
+COUNT = 60
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XAI_CACHE", str(tmp_path_factory.getbasetemp() / "embedding run"))
+
+
+@pytest.fixture(scope="module")
+def data() -> ImageSet:
+    """Noise in three colours, which are the classes."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(COUNT) % 3
+    noise = torch.randint(0, 100, (COUNT, 3, 16, 16), generator=generator)
+    noise[torch.arange(COUNT), labels] += 150
+    ids = tuple(f"set/{row}" for row in range(COUNT))
+    return ImageSet("set", "test", noise.to(torch.uint8), labels, ("red", "green", "blue"), ids)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: TinyModel) -> Model:
+    return tiny_model("resnet18_cifar", 16)
+
+
+def made(model: Model, data: ImageSet, request: EmbeddingRequest = REQUEST) -> Embedding:
+    """An embedding in which every network is the same one."""
+    return embed(request, load=lambda name: replace(model, name=name), data=data)
+
+
+def test_the_same_network_twice_arranges_images_alike(model: Model, data: ImageSet) -> None:
+    found = made(model, data)
+    assert found.between is not None
+    assert (found.between.overlap == 1).all()
+    assert found.between.mean.value == 1
+    assert found.between.residual == pytest.approx(0, abs=1e-6)
+    assert found.between.residual_2d == pytest.approx(0, abs=1e-6)
+    np.testing.assert_allclose(found.maps[0].coordinates, found.maps[1].coordinates, atol=1e-4)
+    np.testing.assert_allclose(
+        found.maps[0].degraded[1].coordinates, found.maps[1].degraded[1].coordinates, atol=1e-4
+    )
+
+
+def test_numbers_are_those_of_the_networks_own_features(model: Model, data: ImageSet) -> None:
+    found = made(model, data, replace(REQUEST, models=("one",)))
+    (one,) = found.maps
+    features = embedding_features.extract(model, data)
+    vectors = np.asarray(features.vectors, np.float64)
+    away = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
+    np.fill_diagonal(away, np.inf)
+    nearest = np.sort(away, axis=1)[:, :5]
+    np.testing.assert_allclose(
+        np.take_along_axis(away, one.neighbours.astype(np.int64), 1), nearest, rtol=1e-5
+    )
+    assert one.answers.predicted.tolist() == [
+        found.classes.index(model.classes[number]) for number in features.predicted
+    ]
+    assert found.classes[:3] == ("red", "green", "blue")
+    assert found.ids == data.ids
+    noisy = embedding_features.extract(
+        model, data, degradation="gaussian_noise", severity=3.0, scale=found.request.scale
+    )
+    far = np.linalg.norm(np.asarray(noisy.vectors, np.float64)[:, None] - vectors[None], axis=2)
+    np.fill_diagonal(far, np.inf)
+    kept = [
+        len(set(np.argsort(far[row])[:5].tolist()) & set(one.neighbours[row].tolist())) / 5
+        for row in range(COUNT)
+    ]
+    np.testing.assert_allclose(one.degraded[1].overlap, kept)
+
+
+def test_stronger_degradation_keeps_fewer_neighbours(model: Model, data: ImageSet) -> None:
+    (one,) = made(model, data, replace(REQUEST, models=("one",), severities=(1.0, 5.0))).maps
+    weak, strong = one.degraded
+    assert strong.overlap.mean() < weak.overlap.mean() < 1
+    assert np.nanmean(strong.drift) > np.nanmean(weak.drift) > 0
+
+
+def test_the_scale_that_fits_is_named_and_used(model: Model, data: ImageSet) -> None:
+    assert made(model, data).request.scale == "cifar-c"
+    assert levels_of("gaussian_noise", "cifar-c") == (1, 3, 5)
+    assert levels_of("gaussian_noise", "paper-relative") == (1, 2, 3)
+
+
+def test_progress_rises_to_the_end_and_cancelling_stops(model: Model, data: ImageSet) -> None:
+    calls: list[tuple[float, float]] = []
+    embed(
+        REQUEST,
+        load=lambda name: replace(model, name=name),
+        data=data,
+        progress=lambda done, total, _what: calls.append((done, total)),
+    )
+    shares = [done / total for done, total in calls]
+    assert shares == sorted(shares)
+    assert 0 <= shares[0] < 0.2
+    assert shares[-1] > 0.8
+    asked: list[int] = []
+
+    def cancelled() -> bool:
+        asked.append(1)
+        return len(asked) > 3
+
+    with pytest.raises(Cancelled):
+        embed(REQUEST, load=lambda name: replace(model, name=name), data=data, cancelled=cancelled)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"models": ()}, "0 networks were given"),
+        ({"models": ("a", "a")}, "2 networks were given; allowed are one, or two that differ"),
+        ({"layout": "joint"}, "the layout is 'joint'; allowed are separate, aligned, shared start"),
+        ({"layers": ("layer1",)}, "1 layers were given for 2 networks"),
+        ({"k": 0}, "0 neighbours were asked for; allowed are 1 to 100"),
+        ({"severities": (3.0, 1.0)}, "the severities are 3, 1; they must rise and be above 0"),
+        ({"degradation": "none"}, "severities were given, but no degradation"),
+    ],
+)
+def test_what_can_not_be_asked_is_told(change: dict[str, object], words: str) -> None:
+    with pytest.raises(ExplanationError, match=words):
+        replace(REQUEST, **change)  # type: ignore[arg-type]
+
+
+def test_requests_are_json_and_foreign_ones_are_refused() -> None:
+    assert EmbeddingRequest.from_json(REQUEST.to_json()) == REQUEST
+    for wrong in ({}, {"models": 3}, {**REQUEST.to_json(), "colour": 1}):
+        with pytest.raises(ExplanationError):
+            EmbeddingRequest.from_json(wrong)
+
+
+def test_two_images_one_image_and_one_class(model: Model, data: ImageSet, tmp_path: Path) -> None:
+    """Too few to arrange or to judge: an embedding with warnings, not a failure."""
+    for rows in ([0, 1], [0, 3, 6, 9, 12, 15, 18, 21]):
+        few = data.take(torch.tensor(rows))
+        found = made(
+            model, few, replace(REQUEST, severities=(), degradation="none", projecting=Projecting("tsne"))
+        )
+        assert np.isfinite(found.maps[0].coordinates).all()
+        assert found.maps[0].quality.warnings

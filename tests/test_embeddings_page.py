@@ -1,0 +1,193 @@
+"""The Embeddings page, run by Streamlit and used in a browser with a real lasso."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from data import cue10
+from models import zoo
+from tests.app_server import CHROMIUM_FLAGS, chromium, running_app
+from tests.embedding_helpers import embedding
+from tests.page_helpers import healthy, visit, words
+from xai import embedding_store
+from xai.ui import dataset_images, embedding_data, embedding_selected, explaining, scatter
+
+SHIPPED = [name for name, card in zoo.cards().items() if card.dataset == "cue10" and zoo.is_shipped(name)]
+pytestmark = pytest.mark.skipif(len(SHIPPED) < 2, reason="no two networks of cue10 ship with this checkout")
+A, B = "alexnet-cue10-s0", "resnet18_cifar-w16-cue10-s0"
+LINK = {"a": A, "b": B, "method": "pca", "degradation": "none"}
+
+
+@pytest.fixture(autouse=True)
+def _few_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A cache of its own, and no more scenes than a page needs."""
+    monkeypatch.setenv("XAI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(cue10.SPLITS, "test", 100)
+    stores = (embedding_data.place, dataset_images.memo, explaining.results)
+    for store in stores:
+        store.clear()
+    yield
+    if job := embedding_data.place().job:
+        job.cancel()
+        job.wait(120)
+    for store in stores:
+        store.clear()
+
+
+def embeddings(**link: str) -> AppTest:
+    return visit("embeddings", **{**LINK, **link})
+
+
+def test_two_networks_on_scenes_with_their_numbers() -> None:
+    app = embeddings()
+    assert healthy(app), words(app)
+    said = words(app)
+    assert "A and B share" in said
+    assert "n = 100)** of each image's 10 nearest neighbours (by chance 10 %)" in said
+    assert "PCA: the two directions in which the features vary most" in said
+    assert "Silhouette: 1 for a class that lies together" in said
+    assert f"A: {A}" in said
+
+
+def test_a_degradation_brings_the_slider_and_what_it_does() -> None:
+    app = embeddings(degradation="gaussian_noise", b="", colour="transition")
+    assert healthy(app), words(app)
+    said = words(app)
+    assert "Under degradation" in said
+    assert "Degraded images are placed into the map of the clean ones" in said
+    assert app.selectbox(key="colour").value == "transition"
+    assert dict(app.query_params)["colour"] == "transition"
+
+
+def test_a_poor_picture_or_too_few_images_are_warned_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cue10.SPLITS, "test", 30)
+    app = embeddings(b="")
+    assert healthy(app)
+    assert "A: The sample is small: 30 images for 10 neighbours" in words(app)
+
+
+def test_a_search_selects_images_or_says_that_there_are_none() -> None:
+    app = embeddings(b="")
+    app.text_input(key="embedding search").set_value("no such id").run()
+    assert healthy(app)
+    assert "No id of 100 holds 'no such id'" in words(app)
+
+
+@pytest.mark.parametrize(
+    "link", [{"method": "magic"}, {"embed_count": "12"}, {"layout": "../x"}, {"embed_layer_a": "../../etc"}]
+)
+def test_links_that_ask_for_what_is_not_offered_are_told(link: dict[str, str]) -> None:
+    app = embeddings(**link)
+    assert not app.exception
+    assert "The link asked for what is not offered here" in words(app)
+
+
+def test_many_images_are_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding_data, "AT_ONCE", 50)
+    app = embeddings(b="")
+    assert "have not been made yet" in words(app)
+    app.button(key="start maps").click().run()
+    job = embedding_data.place().job
+    assert job is not None
+    job.wait(120)
+    assert job.error is None
+    app.run()
+    assert healthy(app)
+    assert "k nearest neighbours" in words(app) or "Silhouette" in words(app)
+
+
+def test_maps_are_read_again_without_the_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert healthy(embeddings())
+    explaining.results.clear()
+    monkeypatch.setattr(embedding_store, "stored", None)  # nothing may be computed
+    assert healthy(embeddings())
+
+
+def test_what_the_browser_sends_is_not_trusted() -> None:
+    assert scatter._rows([3, 1, 1, -1, 99, "2", 2.0, True, None], 5) == (1, 3)
+    assert scatter._rows("12", 5) == scatter._rows({"a": 1}, 5) == ()
+    assert [scatter._step(given, 3) for given in (2, 3, -1, "1", None, True)] == [2, 0, 0, 0, 0, 0]
+
+
+def test_packed_points_are_little_endian_numbers() -> None:
+    import base64
+
+    points = np.array([[1.5, -2.0], [0.25, 4.0]], np.float32)
+    step = scatter.Step(
+        points, np.array([1, 0]), None, np.zeros((2, 3)), np.array([[1.0, 0, 0]] * 2), "words"
+    )
+    packed = step.packed()
+    assert np.frombuffer(base64.b64decode(packed["x"]), "<f4").tolist() == [1.5, 0.25]
+    assert np.frombuffer(base64.b64decode(packed["y"]), "<f4").tolist() == [-2.0, 4.0]
+    assert np.frombuffer(base64.b64decode(packed["group"]), "<u2").tolist() == [1, 0]
+    assert np.frombuffer(base64.b64decode(packed["share"]), "u1").tolist() == [255, 0, 0] * 2
+
+
+def test_a_selection_as_a_table_and_its_way_to_explain() -> None:
+    found = embedding()
+    rows = embedding_selected.image_rows(found, np.array([2, 0]), 0)
+    assert [row["id"] for row in rows] == [found.ids[2], found.ids[0]]
+    assert rows[0]["A_x"] == pytest.approx(float(found.maps[0].coordinates[2, 0]))
+    assert rows[0]["A_predicted"] == found.classes[found.maps[0].answers.predicted[2]]
+    step = len(found.request.severities)
+    opened = embedding_selected.opening(found, found.ids[1], step)
+    assert opened["a"] == [found.request.models[0]]
+    assert opened["severity"] == [f"{found.request.severities[-1]:g}"]
+    assert embedding_selected.opening(found, found.ids[1], 0)["degradation"] == ["none"]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A visitor on the page, with the maps of 500 scenes drawn."""
+    if chromium() is None:
+        pytest.skip("no chromium on this machine")
+    playwright = pytest.importorskip("playwright.sync_api")
+    link = "&".join(f"{key}={value}" for key, value in {**LINK, "embed_count": "500"}.items())
+    with (
+        running_app(tmp_path_factory.mktemp("embeddings") / "log.txt") as server,
+        playwright.sync_playwright() as made,
+    ):
+        browser = made.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_FLAGS))
+        opened = browser.new_page(viewport={"width": 1400, "height": 1000})
+        opened.set_default_timeout(60_000)
+        opened.goto(f"{server.url}/embeddings?{link}")
+        opened.locator(".plot .gl-canvas").first.wait_for(state="attached")
+        yield opened
+        browser.close()
+
+
+@pytest.mark.browser
+def test_a_lasso_marks_the_same_images_in_both_maps_and_one_opens_in_explain(page: Any) -> None:
+    box = page.locator(".plot").first.bounding_box()
+    left, top = box["x"] + 0.25 * box["width"], box["y"] + 0.2 * box["height"]
+    right, bottom = left + 0.5 * box["width"], top + 0.6 * box["height"]
+    page.mouse.move(left, top)
+    page.mouse.down()
+    for x, y in ((right, top), (right, bottom), (left, bottom), (left, top + 3)):
+        page.mouse.move(x, y, steps=8)
+    page.mouse.up()
+    page.wait_for_function("/\\d+ of 500 images selected/.test(document.querySelector('.count').textContent)")
+    marked = page.evaluate(
+        """[...document.querySelectorAll('.plot')].map((plot) => plot.data
+            .flatMap((trace) => (trace.selectedpoints ?? []).map((place) => trace.customdata[place]))
+            .sort((a, b) => a - b))"""
+    )
+    assert len(marked) == 2
+    assert marked[0] == marked[1]
+    count = len(marked[0])
+    assert 0 < count < 500
+    heading = "1 image selected" if count == 1 else f"{count} images selected"
+    page.get_by_role("heading", name=heading).wait_for()
+    card = page.locator("ul[aria-label$='selected images'] a").first
+    name = card.locator(".id").inner_text()
+    rows = page.evaluate("document.querySelector('.xai-scatter').plots.data.ids")
+    assert rows.index(name) in marked[0]
+    card.click()
+    page.get_by_role("heading", name="Explain a decision").wait_for()
+    page.wait_for_function(f"location.search.includes('scene={int(name.rpartition('/')[2])}')")
