@@ -1,7 +1,13 @@
 """Fixtures that several test files share."""
 
-import inspect
 import os
+
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # before torch is imported: two workers with two threads each wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,7 +27,7 @@ TinyModel = Callable[..., Model]
 def _threads() -> Iterator[None]:
     """At most two threads: small networks gain nothing from more, and other work may run beside the tests."""
     before = torch.get_num_threads()
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    torch.set_num_threads(min(2, int(os.environ.get("OMP_NUM_THREADS", 2)), os.cpu_count() or 1))
     yield
     torch.set_num_threads(before)
 
