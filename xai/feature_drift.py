@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from xai.tables import Cell
 from xai.taps import ACTIVATIONS
 
 MEASURES = ("relative_l2", "cosine", "dying")
+_COLUMNS = tuple(f"{measure}{end}" for measure in MEASURES for end in ("", "_low", "_high"))
 _BUDGET = 256 * 2**20
 """Bytes of recorded activations at a time."""
 _MOST_IMAGES = 64
@@ -270,12 +272,12 @@ def _rows(
         for severity in drifting.severities:
             numbers = (
                 found.measured(name, severity).nanquantile(_QUARTILES, dim=1).T
-            )  # (3 measures, 3 quartiles)
+            )  # (3 measures, 3 of them)
             ordered = [float(row[k]) for row in numbers for k in (1, 0, 2)]
             where = (model.name, name, info.kind, place, depth, images[0])
             how = (drifting.degradation, drifting.scale, drifting.seed, float(severity))
-            row = DriftRow(*where, *how, images[1], *ordered)
-            yield replace(row, main=info.name in main)
+            measured: dict[str, Any] = dict(zip(_COLUMNS, ordered, strict=True))
+            yield DriftRow(*where, *how, images[1], **measured, main=info.name in main)
 
 
 def main_layers(model: Model, layers: Sequence[LayerInfo]) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -62,9 +63,14 @@ class _Drift:
             for number in range(len(MEASURES)):
                 panels.append(self._line_of_panels(sheet, number, self.top + number * step))
             self._finish(panels)
-            legend = {"loc": "upper center", "ncols": self.columns, "frameon": False, "fontsize": 5.5}
+            legend: dict[str, Any] = {
+                "loc": "upper center",
+                "ncols": self.columns,
+                "frameon": False,
+                "fontsize": 5.5,
+            }
             sheet.figure.legend(*panels[0][0].get_legend_handles_labels(), **legend)
-            place = {"fontsize": 5.5, "color": "#333333", "linespacing": 1.15}
+            place: dict[str, Any] = {"fontsize": 5.5, "color": "#333333", "linespacing": 1.15}
             sheet.text(0.08, below + 0.03, self.caption, **place)
             return sheet.figure
 
@@ -85,7 +91,11 @@ class _Drift:
         for index, severity in enumerate(self.severities):
             line = [row for row in self.rows if row.model == network and row.severity == severity]
             colour, x = _shade(index, len(self.severities)), range(len(line))
-            style = {"linewidth": 0.9, "marker": _MARKS[index % len(_MARKS)], "markersize": 1.8}
+            style: dict[str, Any] = {
+                "linewidth": 0.9,
+                "marker": _MARKS[index % len(_MARKS)],
+                "markersize": 1.8,
+            }
             values = [getattr(row, measure) for row in line]
             axes.plot(x, values, "-", color=colour, label=f"severity {severity:g}", **style)
             if line and line[0].n > 1:

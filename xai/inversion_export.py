@@ -85,7 +85,7 @@ def make(
         view = make_view(picture, request, model.input_size)
         images = torch.cat([view.clean, view.degraded] if is_degraded(request) else [view.clean])
         for layer in request.layers.get(model.name) or (model.default_layer,):
-            tell = _teller(progress, watch, f"inverting {layer} of {model.name}")
+            tell = _teller(progress, watch, f"Inverting {layer} of {model.name}.")
             found = invert(model, images, layer, settings, tell, cancelled)
             rows.append(Row(model_facts(model), str(model.device), view, found))
     return Inversions(request, settings, picture, tuple(rows))

@@ -104,7 +104,7 @@ def offer(
 
 
 def _start(title: str, task: Work[None], unit: str, growing: Growing | None) -> None:
-    if (job := PANEL.start(title, task, unit)) is not None:
+    if (job := PANEL.begin(title, task, unit)) is not None:
         st.session_state[GROWING] = (job, growing)
 
 

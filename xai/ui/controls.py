@@ -173,8 +173,8 @@ def _kept_scale(words: Mapping[str, str]) -> str:
     def read(values: Sequence[str]) -> str | None:
         return values[0] if len(values) == 1 and values[0] in words else None
 
-    shown: str | None = st.session_state.get(SCALE)
-    return shown if shown in words else state.recall(SCALE, "Scale of severity", read, AUTOMATIC)
+    shown = st.session_state.get(SCALE)
+    return str(shown) if shown in words else state.recall(SCALE, "Scale of severity", read, AUTOMATIC)
 
 
 def _severity(levels: tuple[str, ...]) -> float:

@@ -47,7 +47,11 @@ class Panel:
         job = self.place().job
         return job if job is not None and st.session_state.get(f"{self.name}_seen") is job else None
 
-    def start(self, title: str, work: Work[Any], unit: str = "") -> Job[Any] | None:
+    def start(self, title: str, work: Work[Any]) -> None:
+        """Start a job; while another runs, the reason why not is said at the next `say_refused`."""
+        self.begin(title, work)
+
+    def begin(self, title: str, work: Work[Any], unit: str = "") -> Job[Any] | None:
         """Start a job that counts its steps in `unit`; while another runs, None, and the reason why not is said at the
         next `say_refused`."""
         try:
