@@ -34,6 +34,7 @@ PAGES = {
     "features": "Feature maps",
     "channel": "One channel",
     "robustness": "Robustness",
+    "embeddings": "Embeddings",
     "errors": "Errors",
     "models": "Networks",
     "about": "About",
