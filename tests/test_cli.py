@@ -168,6 +168,7 @@ def test_the_readme_names_every_command() -> None:
         "models",
         "papers",
         "ablations",
+        "embed",
         "explain",
         "features",
         "visualize",

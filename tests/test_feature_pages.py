@@ -24,6 +24,7 @@ SHIPPED = [name for name, card in zoo.cards().items() if card.dataset == "cue10"
 pytestmark = pytest.mark.skipif(len(SHIPPED) < 2, reason="no two networks of cue10 ship with this checkout")
 A, B = "alexnet-cue10-s0", "resnet18_cifar-w16-cue10-s0"
 SECONDS = 120
+AT_REST = "[data-testid='stApp'][data-test-script-state='notRunning']"
 
 
 @pytest.fixture(autouse=True)
@@ -309,10 +310,12 @@ def test_pick_a_layer_open_a_channel_make_its_picture_and_take_it_home(tmp_path:
         page.get_by_text(f"channel {number} of features.4", exact=True).wait_for()
         page.get_by_text("Make the picture").click()
         page.locator(f"img[alt^='Visualisation of channel {number} of features.4']").wait_for()
+        page.wait_for_selector(AT_REST)  # a button that is being drawn anew gives nothing
         with page.expect_download() as manifest:
             page.get_by_role("button", name="Manifest (.json)").first.click()
         said = json.loads(Path(manifest.value.path()).read_text())
         assert said["pictures"][0]["objective"] == f"channel:features.4:{number}"
+        page.wait_for_selector(AT_REST)
         with page.expect_download() as figure:
             page.get_by_role("button", name="PDF").first.click()
         assert io.BytesIO(Path(figure.value.path()).read_bytes()).read(5) == b"%PDF-"

@@ -15,7 +15,7 @@ from PIL import Image
 
 from data import cue10
 from data.catalogue import DATASETS, ImageSet, load_dataset
-from data.datasets import Dataset
+from data.datasets import Dataset, evenly_spread
 from models import zoo
 from models.cards import read_card, trial_limit
 from models.complexity import count_macs, count_parameters
@@ -50,7 +50,7 @@ def test_training_on_cue10_writes_a_measured_checkpoint(tmp_path: Path) -> None:
     assert card.note == "A trial on at most 64 images of each split."
     model = zoo.load_checkpoint(folder / f"{card.name}.safetensors", card)
     for split in ("validation", "test"):
-        data = load_dataset("cue10", split).take(torch.linspace(0, 99, 64).long())
+        data = evenly_spread(load_dataset("cue10", split), 64)
         right = model.predict(data.float_images()).argmax(1) == data.labels
         assert card.accuracy[split] == pytest.approx(float(right.float().mean()), abs=1e-4)
         assert card.accuracy_before_quantization[split] is not None
