@@ -208,7 +208,7 @@ def evenly_spread(data: Source, limit: int | None) -> Source:
         raise DatasetError(f"{limit} images were asked for; allowed are 1 and more.")
     # Steps through the images as they come would meet the same classes again and again where classes take turns.
     by_class = torch.argsort(data.labels, stable=True)
-    return data.take(by_class[torch.linspace(0, len(data) - 1, limit).long()].sort().values)
+    return data.take(by_class[torch.arange(limit) * (len(data) - 1) // max(limit - 1, 1)].sort().values)
 
 
 def split_rows(labels: Tensor, per_class: tuple[int, ...]) -> tuple[Tensor, Tensor]:

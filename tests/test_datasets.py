@@ -65,6 +65,9 @@ def test_fewer_images_are_spread_over_the_classes_however_these_are_ordered() ->
         some = evenly_spread(data, 10)
         assert torch.bincount(some.labels, minlength=10).tolist() == [1] * 10
         assert [int(image) for image in some.ids] == sorted(int(image) for image in some.ids)
+    many = ImageSet("many", "test", torch.zeros(50_000, 3, 1, 1, dtype=torch.uint8), torch.zeros(50_000).long(),
+                    classes, tuple(map(str, range(50_000))))  # fmt: skip
+    assert len(set(evenly_spread(many, 49_998).ids)) == 49_998, "single precision would repeat one"
     assert evenly_spread(data, None) is evenly_spread(data, 20) is data
     with pytest.raises(DatasetError, match="0 images were asked for; allowed are 1 and more"):
         evenly_spread(data, 0)

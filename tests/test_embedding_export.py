@@ -140,6 +140,23 @@ def words_of(figure: Figure) -> str:
     return " ".join(" ".join(text.get_text() for text in figure.texts).split())
 
 
+@pytest.mark.parametrize("value", [None, float("inf"), 7.0])
+def test_a_measure_that_is_another_is_not_the_same(
+    found: Embedding, files: dict[str, bytes], value: Any
+) -> None:
+    held = json.loads(files["manifest.json"])
+    assert export.compared(held, found)["same"]
+    held["models"][0]["quality"]["trustworthiness"] = value
+    assert not export.compared(held, found)["same"]
+
+
+def test_a_measure_that_is_no_number_is_refused(files: dict[str, bytes]) -> None:
+    held = json.loads(files["manifest.json"])
+    held["models"][0]["quality"]["trustworthiness"] = "abc"
+    with pytest.raises(ManifestError, match="not one that this program wrote"):
+        export.read_manifest(json.dumps(held).encode())
+
+
 def test_the_figure_says_what_is_measured(found: Embedding) -> None:
     said = words_of(embedding_figure(found, MapStyle(arrows=True)))
     for words in (

@@ -152,7 +152,21 @@ def test_what_can_not_be_asked_is_told(change: dict[str, object], words: str) ->
 
 def test_requests_are_json_and_foreign_ones_are_refused() -> None:
     assert EmbeddingRequest.from_json(REQUEST.to_json()) == REQUEST
-    for wrong in ({}, {"models": 3}, {**REQUEST.to_json(), "colour": 1}):
+    sound = REQUEST.to_json()
+    changes: list[dict[str, object]] = [
+        {"colour": 1},
+        {"k": 10.5},
+        {"limit": "5"},
+        {"limit": 1.5},
+        {"limit": 0},
+        {"dataset": 5},
+        {"seed": float("inf")},
+        {"seed": 10**40},
+        {"severities": [float("inf")]},
+        {"severities": list(range(1, 200))},
+        {"layers": [1, 2]},
+    ]
+    for wrong in ({}, {"models": 3}, *({**sound, **change} for change in changes)):
         with pytest.raises(ExplanationError):
             EmbeddingRequest.from_json(wrong)
 

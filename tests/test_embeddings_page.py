@@ -21,7 +21,7 @@ from xai.ui import dataset_images, embedding_data, embedding_selected, explainin
 SHIPPED = [name for name, card in zoo.cards().items() if card.dataset == "cue10" and zoo.is_shipped(name)]
 pytestmark = pytest.mark.skipif(len(SHIPPED) < 2, reason="no two networks of cue10 ship with this checkout")
 A, B = "alexnet-cue10-s0", "resnet18_cifar-w16-cue10-s0"
-LINK = {"a": A, "b": B, "method": "pca", "degradation": "none"}
+LINK = {"a": A, "b": B, "method": "pca", "embed_degradation": "none"}
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def test_two_networks_on_scenes_with_their_numbers() -> None:
 
 
 def test_a_degradation_brings_the_slider_and_what_it_does() -> None:
-    app = embeddings(degradation="gaussian_noise", b="", colour="transition")
+    app = embeddings(embed_degradation="gaussian_noise", b="", colour="transition")
     assert healthy(app), words(app)
     said = words(app)
     assert "Under degradation" in said
@@ -160,6 +160,27 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         opened.locator(".plot .gl-canvas").first.wait_for(state="attached")
         yield opened
         browser.close()
+
+
+@pytest.mark.browser
+def test_a_search_shows_its_image_again_and_again_and_a_resized_plot_keeps_its_height(page: Any) -> None:
+    name = page.evaluate("document.querySelector('.xai-scatter').plots.data.ids[7]")
+    for _ in range(2):
+        page.get_by_label("Search by image id").fill(name)
+        page.get_by_label("Search by image id").press("Enter")
+        page.get_by_role("heading", name="1 image selected").wait_for()
+        page.set_viewport_size({"width": 1380, "height": 1000})
+        page.wait_for_timeout(500)
+        page.get_by_text("Clear the selection").click()
+        page.get_by_role("heading", name="1 image selected").wait_for(state="hidden")
+        page.get_by_label("Search by image id").fill("")
+        page.get_by_label("Search by image id").press("Enter")
+        page.wait_for_timeout(500)
+    assert all(
+        box > 400
+        for box in page.evaluate("[...document.querySelectorAll('.plot')].map((p) => p.clientHeight)")
+    )
+    page.set_viewport_size({"width": 1400, "height": 1000})
 
 
 @pytest.mark.browser

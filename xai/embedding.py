@@ -7,6 +7,7 @@ themselves (`neighbours`, `embedding_metrics`), never from the picture.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -19,7 +20,7 @@ from xai.projection import Projecting
 
 PENULTIMATE = "penultimate"
 """The default layer: what the classifier reads."""
-MOST_NEIGHBOURS = 100
+MOST_NEIGHBOURS, MOST_SEVERITIES, MOST_LETTERS = 100, 100, 1_000
 LAYOUTS = ("separate", "aligned", "shared start")
 """How B's map is laid out: on its own; turned, mirrored and moved onto A's (Procrustes) and made as large, which leaves
 its inner distances in proportion; or optimised from A's coordinates and then aligned."""
@@ -55,6 +56,7 @@ class EmbeddingRequest:
     k: int = 10
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         if not 1 <= len(set(self.models)) == len(self.models) <= 2:
             raise ExplanationError(
                 f"{len(self.models)} networks were given; allowed are one, or two that differ."
@@ -72,6 +74,29 @@ class EmbeddingRequest:
             raise ExplanationError(f"the severities are {given}; they must rise and be above 0.")
         if self.severities and self.degradation == "none":
             raise ExplanationError("severities were given, but no degradation.")
+
+    def _check_kinds(self) -> None:
+        """Values of the right kinds: a request may come from a file."""
+        texts = (
+            *self.models,
+            *self.layers,
+            self.dataset,
+            self.split,
+            self.layout,
+            self.degradation,
+            self.scale,
+        )
+        whole = [self.k, self.seed, *([] if self.limit is None else [self.limit])]
+        if not all(isinstance(one, str) and len(one) <= MOST_LETTERS for one in texts):
+            raise ExplanationError("a name of the request for an embedding is no text, or far too long.")
+        if not all(type(one) is int and 0 <= one < 2**63 for one in whole) or self.limit == 0:
+            raise ExplanationError(
+                f"limit, seed and k are {self.limit!r}, {self.seed!r} and {self.k!r}; allowed are whole numbers, "
+                "of a limit from 1 or none."
+            )
+        numbers = [one for one in self.severities if isinstance(one, int | float) and math.isfinite(one)]
+        if len(numbers) < len(self.severities) or len(numbers) > MOST_SEVERITIES:
+            raise ExplanationError(f"the severities are no numbers, or more than {MOST_SEVERITIES}.")
 
     def layer_of(self, model: str) -> str:
         """The layer of one of the networks."""

@@ -264,12 +264,24 @@ def read_manifest(content: bytes) -> tuple[EmbeddingRequest, MapStyle, dict[str,
         known = found["format"] == FORMAT and tuple(entries) == request.models
         _ = int(found["images"]["count"]), str(found["images"]["sha256"])
         for entry in found["models"]:
-            _ = _sampled(entry), entry["quality"]["trustworthiness"], entry["quality"]["knn_accuracy"][0]
+            _ = _sampled(entry), [_measure(value) for value in _held(entry["quality"])]
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ManifestError("The manifest is not one that this program wrote.") from error
     if not known:
         raise ManifestError("The manifest is not one that this program wrote, or of another version of it.")
     return request, style, found
+
+
+def _held(quality: Mapping[str, Any]) -> list[Any]:
+    """The measures of a manifest that are compared."""
+    return [quality["trustworthiness"], quality["continuity"], quality["knn_accuracy"][0]]
+
+
+def _measure(value: Any) -> float | None:
+    """A measure as a manifest holds it; raises `ValueError` for anything but a number or nothing."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise ValueError("no measure")
+    return value
 
 
 def _sampled(entry: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -334,8 +346,15 @@ def _compared_map(entry: Mapping[str, Any], one: Map, count: int) -> dict[str, A
         "coordinates": plain(np.abs(again - points).max(initial=0.0)),
         "procrustes_residual": plain(procrustes(points, again).residual),
         "measures": differences,
-        "same": all(value is None or value <= TOLERANCE for value in differences.values()),
+        "same": all(_agree(*values) for values in pairs.values()),
     }
+
+
+def _agree(before: float | None, after: float | None) -> bool:
+    """Whether two measures are as good as equal, or both undefined."""
+    if before is None or after is None:
+        return before is after
+    return abs(before - after) <= TOLERANCE
 
 
 def _difference(before: float | None, after: float | None) -> float | None:

@@ -33,7 +33,7 @@ NO_IMAGES = "No dataset on this machine has images of the size that one of the n
 KEYS = (
     *("embed_images", "embed_split", "embed_count", "a", "b", "embed_layer_a", "embed_layer_b"),
     *("method", *(f"map_{name}" for name in projection.PARAMETERS), "layout"),
-    *("degradation", "scale", "embed_seed"),
+    *("embed_degradation", "embed_scale", "embed_seed"),
 )
 
 
@@ -180,7 +180,7 @@ def _degrading(size: int) -> dict[str, Any]:
     scale = degradations.default_scale(size, size)
     wanted = widgets.one_of(
         "Scale of severity",
-        "scale",
+        "embed_scale",
         ["auto", *degradations.SCALES],
         "auto",
         lambda name: degradations.SCALES.get(name, f"fits the images ({degradations.SCALES[scale]})"),
@@ -189,7 +189,7 @@ def _degrading(size: int) -> dict[str, Any]:
     names = ("none", *degradations.degradations_in(scale))
     titles = {name: degradations.DEGRADATIONS[name].title for name in names[1:]}
     name = widgets.one_of(
-        "Degradation", "degradation", names, "gaussian_noise", lambda one: titles.get(one, one)
+        "Degradation", "embed_degradation", names, "gaussian_noise", lambda one: titles.get(one, one)
     )
     if name == "none":
         return {}

@@ -75,6 +75,12 @@ def _plots(found: Embedding) -> None:
     state.write_link(LINK_KEYS)
 
 
+def _key(found: Embedding) -> str:
+    """A name for the plots of exactly these images and severities: what is selected there is of no others."""
+    asked = (found.ids, found.request.degradation, found.request.scale, found.request.severities)
+    return f"plots {hashlib.sha256(repr(asked).encode()).hexdigest()[:16]}"
+
+
 def _search(found: Embedding) -> tuple[tuple[int, ...] | None, str]:
     """The images whose id holds what was typed, and a name for that search; nothing for an empty field."""
     with st.container(width=360):

@@ -53,10 +53,9 @@ class Plots {
       this.Plotly = await plotly(data.plotly)
       this.build()
     }
-    if (data.wanted && data.wanted.nonce !== this.nonce) {
-      this.nonce = data.wanted.nonce
-      this.select(data.wanted.rows, false)
-    }
+    const asked = data.wanted?.nonce
+    if (asked && asked !== this.nonce) this.select(data.wanted.rows)
+    this.nonce = asked
   }
 
   read(data) {
@@ -264,6 +263,7 @@ class Plots {
       }
       const layout = { ...(fresh ? this.layout(view) : plot.layout), selections: [] }
       layout.selectionrevision = this.drawn // what is selected is said here, and zooming is kept as it is
+      layout.height = this.data.height // plotly forgets it when the window changes its size
       layout.annotations = this.data.centres ? this.namesOf(view) : EMPTY
       this.Plotly.react(plot, this.traces(view), layout, config)
       if (!fresh) return
@@ -285,11 +285,11 @@ class Plots {
     })
   }
 
-  select(rows, tell = true) {
+  select(rows) {
     this.selected = rows
     this.leave()
     this.draw(false)
-    if (tell) this.tell("selected", rows)
+    this.tell("selected", rows)
   }
 
   say() {
