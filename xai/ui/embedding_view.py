@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,11 @@ import streamlit as st
 from data import degradations, thumbnails
 from data.datasets import DatasetError
 from xai import embedding_looks
-from xai.class_colours import NONE_COLOUR
-from xai.embedding import Answers, Degraded, Embedding, Map
+from xai.class_colours import NONE_COLOUR, class_looks
+from xai.embedding import Answers, Embedding, Map
 from xai.embedding_looks import COLOURINGS, Coloured
 from xai.ui import dataset_images, embedding_data, embedding_numbers, explaining, scatter, widgets
-from xai.ui.scatter import Content, Entry, Look, Panel, Sheet, Step
+from xai.ui.scatter import Bar, Content, Contours, Entry, Group, Look, Panel, Sheet, Step
 
 KEYS = ("colour", "arrows", "centres", "hulls", "density", "point_size")
 WORDS = {
@@ -27,6 +28,8 @@ WORDS = {
     "transition": "what degradation does",
 }
 MOST_THUMBNAILS = 20_000
+MOST_BARE = 4
+"""So few points have no density."""
 SIDE, ACROSS = 32, 100
 HEIGHT = 460
 
@@ -62,14 +65,50 @@ def content(found: Embedding, colouring: str) -> tuple[dict[str, Any], str]:
 
 def _content(found: Embedding, colouring: str) -> Content:
     looks = [_looks(found, one, colouring) for one in found.maps]
-    legend, scale = _legend(found, looks[0][0], colouring)
+    legend, scale, bar = _legend(looks[0][0])
     panels = tuple(
-        Panel(f"{letter}: {one.model}", tuple(_steps(found, one, own, colouring)))
+        _panel(found, one, f"{letter}: {one.model}", own, colouring)
         for letter, one, own in zip("AB", found.maps, looks, strict=False)
     )
     title = degradations.DEGRADATIONS[found.request.degradation].title if found.request.severities else ""
     severities = ("", *(f"{one:g}" for one in found.request.severities))
-    return Content(panels, legend, scale, found.ids, found.labels, found.classes, title, severities)
+    return Content(
+        panels,
+        legend,
+        scale,
+        found.ids,
+        found.labels,
+        found.classes,
+        title,
+        severities,
+        bar,
+        faint=colouring == "severity",
+        together=found.request.layout != "separate",
+    )
+
+
+def _panel(found: Embedding, one: Map, title: str, looks: list[Coloured], colouring: str) -> Panel:
+    """One map, with the outlines, middles and density that its figure has."""
+    points = one.coordinates
+    contours = None
+    if len(points) > MOST_BARE and np.ptp(points, axis=0).all():
+        x, y, z, levels = embedding_looks.density(points)
+        contours = Contours(x, y, z, tuple(levels))
+    return Panel(
+        title, tuple(_steps(found, one, looks, colouring)), tuple(_groups(found, points, colouring)), contours
+    )
+
+
+def _groups(found: Embedding, points: np.ndarray, colouring: str) -> Iterator[Group]:
+    """The classes that there are images of."""
+    middles = embedding_looks.centroids(points, found.labels, len(found.classes))
+    looks = class_looks(len(found.classes))
+    for number in np.unique(found.labels).tolist():
+        corners = embedding_looks.hull(points[found.labels == number])
+        outline = np.vstack([corners, corners[:1]])
+        x, y = middles[number].tolist()
+        place = number if colouring in ("label", "prediction") else -1
+        yield Group(found.classes[number], looks[number].colour, (x, y), outline, place)
 
 
 def _looks(found: Embedding, one: Map, colouring: str) -> list[Coloured]:
@@ -78,29 +117,23 @@ def _looks(found: Embedding, one: Map, colouring: str) -> list[Coloured]:
 
 
 def _legend(
-    found: Embedding, looks: Coloured, colouring: str
-) -> tuple[tuple[Entry, ...], tuple[tuple[float, str], ...]]:
-    """The kinds of point, those that there are none of left out at the end of the list; or one kind and a scale."""
+    looks: Coloured,
+) -> tuple[tuple[Entry, ...], tuple[tuple[float, str], ...], Bar | None]:
+    """The kinds of point; or one kind with a scale and its bar."""
     if looks.scale is not None:
-        low, high = looks.scale.low, looks.scale.high
-        words = f"{looks.scale.words}: dark {low:g}, light {high:g}"
-        if colouring == "severity":
-            words = f"{looks.scale.words}: light {low:g}, dark {high:g}"
-        return (Entry(words, NONE_COLOUR, "circle"),), tuple(looks.scale.for_plotly())
-    return tuple(Entry(name, look.colour, look.marker) for name, look in looks.kinds), ()
+        bar = Bar(looks.scale.words, f"{looks.scale.low:g}", f"{looks.scale.high:g}")
+        return (Entry(looks.scale.words, NONE_COLOUR, "circle"),), tuple(looks.scale.for_plotly()), bar
+    return tuple(Entry(name, look.colour, look.marker) for name, look in looks.kinds), (), None
 
 
-def _steps(found: Embedding, one: Map, looks: list[Coloured], colouring: str) -> list[Step]:
-    placed: tuple[Map | Degraded, ...] = (one, *one.degraded)
-    return [
-        _step(
-            each.coordinates,
-            each.answers,
-            own,
-            embedding_numbers.map_words(found, one, each if isinstance(each, Degraded) else None),
-        )
-        for each, own in zip(placed, looks, strict=True)
-    ]
+def _steps(found: Embedding, one: Map, looks: list[Coloured], colouring: str) -> Iterator[Step]:
+    about = ""
+    if colouring == "transition":
+        about = f"Colours: what severity {one.degraded[-1].severity:g} does. "
+    yield _step(one.coordinates, one.answers, looks[0], about + embedding_numbers.map_words(found, one))
+    for each, own in zip(one.degraded, looks[1:], strict=True):
+        words = embedding_numbers.map_words(found, one, each)
+        yield _step(each.coordinates, each.answers, own, words)
 
 
 def _step(coordinates: np.ndarray, answers: Answers, looks: Coloured, words: str) -> Step:

@@ -23,7 +23,10 @@ function plotly(address) {
       const script = element("script")
       script.src = new URL(address, document.baseURI).href
       script.onload = () => resolve(window.Plotly)
-      script.onerror = () => reject(new Error("plotly could not be loaded"))
+      script.onerror = () => {
+        window.xaiPlotly = undefined
+        reject(new Error("plotly could not be loaded"))
+      }
       document.head.append(script)
     })
   }
@@ -41,26 +44,39 @@ class Plots {
     this.slider.oninput = () => this.moveTo(Number(this.slider.value))
     this.slider.onchange = () => this.tell("step", this.step)
     root.querySelector(".clear").onclick = () => this.select(EMPTY)
+    this.observer = new ResizeObserver(() => this.fit())
+    this.observer.observe(root)
   }
 
-  async update({ data, setStateValue, setTriggerValue }) {
+  // Plots as wide as their places, once the window or the column beside them has come to rest.
+  fit() {
+    clearTimeout(this.fitting)
+    this.fitting = setTimeout(() => {
+      const changed = this.plots?.some(({ plot, holder }) => plot.layout.width !== holder.clientWidth)
+      if (changed) this.draw(false)
+    }, 150)
+  }
+
+  async update({ data, setStateValue }) {
     this.tell = setStateValue
-    this.call = setTriggerValue
     const changed = !this.data || this.data.version !== data.version
     this.data = data
-    if (changed) {
-      this.read(data)
-      this.Plotly = await plotly(data.plotly)
-      this.build()
-    }
+    if (changed) this.built = plotly(data.plotly).then((Plotly) => this.show(Plotly))
+    await this.built
     const asked = data.wanted?.nonce
     if (asked && asked !== this.nonce) this.select(data.wanted.rows)
     this.nonce = asked
   }
 
+  show(Plotly) {
+    this.Plotly = Plotly
+    this.read(this.data)
+    this.build()
+  }
+
   read(data) {
     this.views = data.panels.map((panel) => ({
-      title: panel.title,
+      ...panel,
       steps: panel.steps.map((step) => ({
         x: numbers(step.x, Float32Array),
         y: numbers(step.y, Float32Array),
@@ -90,7 +106,7 @@ class Plots {
       holder.append(plot, ring)
       frame.append(holder, element("p", "words"))
       places.append(frame)
-      return { plot, ring, frame }
+      return { plot, ring, frame, holder }
     })
     this.slider.max = this.data.severities.length - 1
     this.slider.value = this.step
@@ -106,23 +122,40 @@ class Plots {
 
   legend() {
     const list = this.root.querySelector(".legend")
-    const entries = this.data.legend.map((entry, group) => {
-      const button = element("button", "", entry.name)
-      const mark = element("span", "mark", entry.sign)
-      mark.style.color = entry.colour
-      button.prepend(mark)
+    list.replaceChildren(...(this.data.bar ? [this.bar()] : this.data.legend.map((entry, group) => this.entry(entry, group))))
+    this.press()
+  }
+
+  entry(entry, group) {
+    const button = element("button", "", entry.name)
+    const mark = element("span", "mark", entry.sign)
+    mark.style.color = entry.colour
+    button.prepend(mark)
+    button.title = "Click: on or off. Double click: this one alone, or all."
+    button.onclick = () => this.toggle(group)
+    button.ondblclick = () => this.alone(group)
+    return button
+  }
+
+  bar() {
+    const { words, low, high } = this.data.bar
+    const strip = element("span", "strip")
+    const colours = this.data.scale.map(([place, colour]) => `${colour} ${100 * place}%`)
+    strip.style.background = `linear-gradient(to right, ${colours.join(", ")})`
+    const whole = element("span", "")
+    whole.append(`${words} `, element("span", "", low), strip, element("span", "", high))
+    return whole
+  }
+
+  press() {
+    this.root.querySelectorAll(".legend button").forEach((button, group) => {
       button.setAttribute("aria-pressed", String(!this.hidden.has(group)))
-      button.title = "Click: on or off. Double click: this one alone, or all."
-      button.onclick = () => this.toggle(group)
-      button.ondblclick = () => this.alone(group)
-      return button
     })
-    list.replaceChildren(...entries)
   }
 
   toggle(group) {
     if (!this.hidden.delete(group)) this.hidden.add(group)
-    this.legend()
+    this.press()
     this.draw(false)
   }
 
@@ -131,7 +164,7 @@ class Plots {
     const others = all.filter((other) => other !== group)
     const isAlone = others.every((other) => this.hidden.has(other)) && !this.hidden.has(group)
     this.hidden = new Set(isAlone ? EMPTY : others)
-    this.legend()
+    this.press()
     this.draw(false)
   }
 
@@ -161,33 +194,44 @@ class Plots {
     return found
   }
 
+  // Contours, outlines and names are those of the figure: of the clean images, by class.
   *below(view, now, rows) {
-    const shown = rows.flatMap((own, group) => (this.hidden.has(group) ? EMPTY : own))
-    if (this.data.density && shown.length > 4) {
+    if (this.data.density && view.contours) {
+      const { x, y, z, levels } = view.contours
       yield {
-        type: "histogram2dcontour", x: shown.map((row) => now.x[row]), y: shown.map((row) => now.y[row]),
-        colorscale: "Greys", reversescale: true, showscale: false, hoverinfo: "skip", ncontours: 12,
-        contours: { coloring: "lines" }, line: { width: 1 },
+        type: "contour", x, y, z, showscale: false, showlegend: false, hoverinfo: "skip", autocontour: false, line: { width: 1 },
+        contours: {
+          coloring: "none", start: levels[0], end: levels[levels.length - 1], size: levels[1] - levels[0] || levels[0],
+        },
       }
     }
     if (this.data.hulls) {
-      for (const [group, own] of rows.entries()) {
-        if (this.hidden.has(group) || own.length < 3) continue
-        const corners = hull(own.map((row) => [now.x[row], now.y[row]]))
+      for (const one of view.classes.filter((each) => this.isOn(each))) {
         yield {
-          type: "scatter", mode: "lines", fill: "toself", hoverinfo: "skip", showlegend: false,
-          x: corners.map((corner) => corner[0]), y: corners.map((corner) => corner[1]),
-          line: { width: 1, color: this.data.legend[group].colour }, opacity: 0.25,
+          type: "scatter", mode: "lines", hoverinfo: "skip", showlegend: false, x: one.hull.x, y: one.hull.y,
+          line: { width: 1.2, color: one.colour },
         }
       }
     }
+    if (this.data.faint && this.step) {
+      const clean = view.steps[0]
+      const marker = { size: this.data.size, color: this.data.scale[0][1], opacity: 0.5 }
+      yield {
+        type: "scattergl", mode: "markers", x: clean.x, y: clean.y, hoverinfo: "skip", showlegend: false, marker,
+      }
+    }
+    const shown = rows.flatMap((own, group) => (this.hidden.has(group) ? EMPTY : own))
     if (this.data.arrows && this.step) yield this.arrows(view, now, shown)
+  }
+
+  isOn(one) {
+    return one.group < 0 || !this.hidden.has(one.group)
   }
 
   // Lines from where an image was when clean to where it is now, those of the selection when there is one.
   arrows(view, now, shown) {
     const clean = view.steps[0]
-    const chosen = this.selected.length ? this.selected : shown
+    const chosen = this.selected.length ? this.selected.filter((row) => !this.hidden.has(now.group[row])) : shown
     const every = Math.max(1, Math.ceil(chosen.length / this.data.mostArrows))
     const x = []
     const y = []
@@ -202,24 +246,13 @@ class Plots {
     }
   }
 
-  // The names of groups at their centres, above the points.
+  // The names of classes at their middles, above the points.
   namesOf(view) {
-    const now = view.steps[this.step]
-    const sums = this.data.legend.map(() => ({ x: 0, y: 0, count: 0 }))
-    now.group.forEach((group, row) => {
-      sums[group].x += now.x[row]
-      sums[group].y += now.y[row]
-      sums[group].count += 1
-    })
-    return sums.flatMap(({ x, y, count }, group) => {
-      if (!count || this.hidden.has(group)) return EMPTY
-      const entry = this.data.legend[group]
-      return [{
-        x: x / count, y: y / count, text: escaped(entry.name), showarrow: false, borderpad: 2,
-        bgcolor: getComputedStyle(this.root).getPropertyValue("--st-background-color") || "white",
-        bordercolor: entry.colour, borderwidth: 1, opacity: 0.85, font: { size: 11, color: this.ink() },
-      }]
-    })
+    return view.classes.filter((one) => this.isOn(one)).map((one) => ({
+      x: one.x, y: one.y, text: escaped(one.name), showarrow: false, borderpad: 2,
+      bgcolor: getComputedStyle(this.root).getPropertyValue("--st-background-color") || "white",
+      bordercolor: one.colour, borderwidth: 1, opacity: 0.85, font: { size: 11, color: this.ink() },
+    }))
   }
 
   ink() {
@@ -227,11 +260,12 @@ class Plots {
   }
 
   layout(view) {
-    // Room for every step, so that the picture stands still while points move.
+    // Room for every step, so that the picture stands still while points move; one frame for maps laid onto each other.
+    const steps = (this.data.together ? this.views : [view]).flatMap((one) => one.steps)
     const range = (axis) => {
       let low = Infinity
       let high = -Infinity
-      for (const step of view.steps) for (const value of step[axis]) {
+      for (const step of steps) for (const value of step[axis]) {
         if (value < low) low = value
         if (value > high) high = value
       }
@@ -253,17 +287,17 @@ class Plots {
     this.root.querySelector("output").textContent = severity ? this.data.degradation + ", severity " + severity : "clean"
     this.slider.setAttribute("aria-valuetext", this.root.querySelector("output").textContent)
     this.say()
-    this.plots.forEach(({ plot, ring, frame }, place) => {
+    this.plots.forEach(({ plot, ring, frame, holder }, place) => {
       const view = this.views[place]
       frame.querySelector(".words").textContent = this.data.panels[place].steps[this.step].words
       ring.hidden = true
       const config = {
-        displaylogo: false, responsive: true, scrollZoom: true,
+        displaylogo: false, scrollZoom: true,
         modeBarButtons: [["lasso2d", "select2d", "zoom2d", "pan2d", "resetScale2d"]], displayModeBar: true,
       }
       const layout = { ...(fresh ? this.layout(view) : plot.layout), selections: [] }
       layout.selectionrevision = this.drawn // what is selected is said here, and zooming is kept as it is
-      layout.height = this.data.height // plotly forgets it when the window changes its size
+      layout.width = holder.clientWidth
       layout.annotations = this.data.centres ? this.namesOf(view) : EMPTY
       this.Plotly.react(plot, this.traces(view), layout, config)
       if (!fresh) return
@@ -344,6 +378,8 @@ class Plots {
   }
 
   end() {
+    this.observer.disconnect()
+    clearTimeout(this.fitting)
     this.plots?.forEach(({ plot }) => this.Plotly.purge(plot))
   }
 }
@@ -354,25 +390,6 @@ function rowsOf(points) {
 
 function escaped(words) {
   return words.replace(/[&<>]/g, (letter) => `&#${letter.charCodeAt(0)};`)
-}
-
-// Convex hull by Andrew's monotone chain.
-function hull(points) {
-  const sorted = points.sort((a, b) => a[0] - b[0] || a[1] - b[1])
-  const chain = (ordered) => {
-    const kept = []
-    for (const point of ordered) {
-      while (kept.length > 1 && turn(kept[kept.length - 2], kept[kept.length - 1], point) <= 0) kept.pop()
-      kept.push(point)
-    }
-    return kept.slice(0, -1)
-  }
-  const around = [...chain(sorted), ...chain([...sorted].reverse())]
-  return [...around, around[0]]
-}
-
-function turn(a, b, c) {
-  return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 }
 
 export default function (component) {

@@ -67,11 +67,66 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Group:
+    """A class: its name, colour, middle, the corners `(M, 2)` of its outline, closed, and its place in the legend (-1
+    where the legend is not of classes)."""
+
+    name: str
+    colour: str
+    middle: tuple[float, float]
+    outline: np.ndarray
+    place: int = -1
+
+    def packed(self) -> dict[str, Any]:
+        """As the browser reads it."""
+        (x, y), corners = self.middle, self.outline
+        hull = {"x": corners[:, 0].tolist(), "y": corners[:, 1].tolist()}
+        return {"name": self.name, "colour": self.colour, "x": x, "y": y, "hull": hull, "group": self.place}
+
+
+@dataclass(frozen=True)
+class Contours:
+    """Density over a grid: `x` `(n,)`, `y` `(m,)`, `z` `(m, n)`, and the rising values at which lines are drawn."""
+
+    x: np.ndarray
+    y: np.ndarray
+    z: np.ndarray
+    levels: tuple[float, ...]
+
+    def packed(self) -> dict[str, Any]:
+        """As the browser reads it, which needs two levels."""
+        levels = self.levels if len(self.levels) > 1 else (self.levels[0], self.levels[0] * 1.0001)
+        peak = float(self.z.max()) or 1.0
+        z = (self.z / peak).round(5).tolist()
+        return {"x": self.x.tolist(), "y": self.y.tolist(), "z": z, "levels": [one / peak for one in levels]}
+
+
+@dataclass(frozen=True)
 class Panel:
-    """One network's map, clean first and then at each severity."""
+    """One network's map, clean first and then at each severity, with classes and density of the clean points."""
 
     title: str
     steps: tuple[Step, ...]
+    classes: tuple[Group, ...] = ()
+    contours: Contours | None = None
+
+    def packed(self) -> dict[str, Any]:
+        """As the browser reads it."""
+        return {
+            "title": self.title,
+            "steps": [step.packed() for step in self.steps],
+            "classes": [one.packed() for one in self.classes],
+            "contours": None if self.contours is None else self.contours.packed(),
+        }
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What a colour bar says: of what, and its ends."""
+
+    words: str
+    low: str
+    high: str
 
 
 @dataclass(frozen=True)
@@ -97,7 +152,11 @@ class Look:
 
 @dataclass(frozen=True)
 class Content:
-    """Everything that the plots show; `severities` are words, the first empty for the clean images."""
+    """Everything that the plots show; `severities` are words, the first empty for the clean images.
+
+    With a `bar`, points are coloured by `scale` and there is one kind of them; `faint` shows the clean points below
+    degraded ones, and `together` gives all panels one frame.
+    """
 
     panels: tuple[Panel, ...]
     legend: tuple[Entry, ...]
@@ -107,14 +166,14 @@ class Content:
     classes: tuple[str, ...]
     degradation: str
     severities: tuple[str, ...]
+    bar: Bar | None = None
+    faint: bool = False
+    together: bool = False
 
     def packed(self) -> dict[str, Any]:
         """As the browser reads it."""
         return {
-            "panels": [
-                {"title": panel.title, "steps": [step.packed() for step in panel.steps]}
-                for panel in self.panels
-            ],
+            "panels": [panel.packed() for panel in self.panels],
             "legend": [{**asdict(entry), "sign": SIGNS[entry.marker]} for entry in self.legend],
             "scale": self.scale,
             "ids": self.ids,
@@ -122,6 +181,9 @@ class Content:
             "classes": self.classes,
             "degradation": self.degradation,
             "severities": self.severities,
+            "bar": None if self.bar is None else asdict(self.bar),
+            "faint": self.faint,
+            "together": self.together,
         }
 
 
