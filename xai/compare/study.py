@@ -95,11 +95,13 @@ def _checked(name: str, scale: str) -> None:
 
 
 def with_scale(study: Study, width: int) -> Study:
-    """The same study with degradations by their full names and the scale named, that of images `width` px wide.
+    """The same study with degradations by their full names in the registry's order and the scale named, that of images
+    `width` px wide.
 
     Raises `ExplanationError` for a degradation that the scale does not have.
     """
-    names = tuple(degradations.resolve_name(name) for name in study.degradations)
+    asked = [degradations.resolve_name(name) for name in study.degradations]
+    names = tuple(name for name in degradations.DEGRADATIONS if name in asked)
     scale = degradations.resolve_scale(study.scale) if study.scale else usual_scale(names, width)
     for name in names:
         _checked(name, scale)
