@@ -62,6 +62,8 @@ class Section:
     applies: Callable[[Facts], str] = lambda facts: ""
     version: int = 1
     """To be raised when the same study no longer gives the same rows, so that those stored before are not taken."""
+    pictures: Callable[[Bench, Facts, Measured], dict[str, Figure]] | None = None
+    """Figures by name that show images of the dataset, which a report may leave out."""
 
 
 SECTIONS: dict[str, Section] = {}
