@@ -23,6 +23,7 @@ def main() -> None:
             st.Page("xai/ui/pages/features.py", title="Features", icon=":material/layers:"),
             st.Page("xai/ui/pages/channel.py", title="Channel", icon=":material/grid_view:"),
             st.Page("xai/ui/pages/embeddings.py", title="Embeddings", icon=":material/scatter_plot:"),
+            st.Page("xai/ui/pages/compare.py", title="Compare", icon=":material/compare:"),
             st.Page("xai/ui/pages/robustness.py", title="Robustness", icon=":material/trending_down:"),
             st.Page("xai/ui/pages/errors.py", title="Errors", icon=":material/error:"),
             st.Page("xai/ui/pages/models.py", title="Networks", icon=":material/account_tree:"),

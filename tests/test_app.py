@@ -35,6 +35,7 @@ PAGES = {
     "channel": "One channel",
     "robustness": "Robustness",
     "embeddings": "Embeddings",
+    "compare": "Compare",
     "errors": "Errors",
     "models": "Networks",
     "about": "About",
