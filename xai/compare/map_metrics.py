@@ -15,9 +15,10 @@ from xai.comparison import TOP_SHARE
 
 def pooled(maps: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """Maps `(N, h, w)` averaged down to `grid`, float32, as `xai.comparison.on_common_grid` does; equal grids stay."""
-    if maps.shape[1:] == tuple(grid):
+    if maps.shape[1:] == grid:
         return maps
-    return adaptive_avg_pool2d(torch.from_numpy(maps)[:, None], tuple(grid))[:, 0].numpy()
+    height, width = grid
+    return adaptive_avg_pool2d(torch.from_numpy(maps)[:, None], (height, width))[:, 0].numpy()
 
 
 def on_common_grid(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -75,7 +76,7 @@ def top_count(maps: np.ndarray, share: float = TOP_SHARE) -> int:
 
 
 def top_chances(maps: np.ndarray, share: float = TOP_SHARE) -> np.ndarray:
-    """Probability of each cell of `(N, h, w)` to be among the highest `share` with ties broken at random, `(N, h w)`."""
+    """Probability `(N, h w)` of each cell of `(N, h, w)` to be among the highest `share`, ties broken at random."""
     flat, count = maps.reshape(len(maps), -1), top_count(maps, share)
     last = np.partition(flat, flat.shape[1] - count, axis=1)[:, [flat.shape[1] - count]]
     above, tied = flat > last, flat == last
