@@ -17,7 +17,9 @@ from models.registry import Model
 from xai import network_table, passes
 from xai.attribution import ExplanationError, usable_layers
 from xai.compare import maps as heatmaps
+from xai.compare import maps_store
 from xai.compare.maps import Maps
+from xai.compare.shown import Shown
 from xai.compare.study import LETTERS, Facts, Network, Study, with_scale
 from xai.evaluation import Cancelled
 from xai.evaluation_store import data_sha256
@@ -40,7 +42,10 @@ class Bench:
     progress: Progress | None = None
     cancelled: Callable[[], bool] = lambda: False
     opened: Callable[[str, str, Progress | None], ImageSource] = open_dataset
+    keep_maps: bool = True
+    """Whether maps are kept on disk too, for the next bench of such a study."""
     _maps: dict[Any, Maps] = field(default_factory=dict, repr=False)
+    _shown: Shown = field(default_factory=Shown, repr=False)
     _models: dict[str, Model] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -158,25 +163,41 @@ class Bench:
         targets: np.ndarray | None = None,
     ) -> Maps:
         """Answers and maps to the study's images; under a degradation for the classes predicted on the clean images
-        unless `targets` says otherwise. Kept while the study is at work."""
-        wanted = tuple(dict.fromkeys(methods or (self.study.method, *METHODS)))
-        key = (model.name, condition, wanted, None if targets is None else targets.tobytes())
-        if key not in self._maps:
-            fixed = targets
-            if fixed is None and condition != UNTOUCHED:
-                fixed = self.maps(model, methods=methods).targets
-            self._maps[key] = heatmaps.compute(
-                model,
-                self.data,
-                condition,
-                layer=self.layer(model),
-                methods=wanted,
-                targets=fixed,
-                seed=self.study.seed,
-                progress=self.tell,
-                cancelled=self.cancelled,
-            )
-        return self._maps[key]
+        unless `targets` says otherwise. Kept while the study is at work, and on disk.
+
+        There are always maps of the study's method and of `METHODS`, beside those of the `methods` asked for. A's and
+        B's are made together, so that images are degraded once for both.
+        """
+        wanted = tuple(dict.fromkeys((self.study.method, *METHODS, *(methods or ()))))
+        together = self.models if targets is None and model.name in self.study.models else (model,)
+        for each in together:
+            key = self._key(each, condition, wanted, targets)
+            if key not in self._maps:
+                self._maps[key] = self._made(each, condition, wanted, targets)
+        return self._maps[self._key(model, condition, wanted, targets)]
+
+    def _key(
+        self, model: Model, condition: Condition, methods: tuple[str, ...], targets: np.ndarray | None
+    ) -> tuple[Any, ...]:
+        return model.name, condition, methods, None if targets is None else targets.tobytes()
+
+    def _made(
+        self, model: Model, condition: Condition, methods: tuple[str, ...], targets: np.ndarray | None
+    ) -> Maps:
+        if targets is None and condition != UNTOUCHED:
+            targets = self.maps(model).targets
+        settings: dict[str, Any] = {
+            "layer": self.layer(model),
+            "methods": methods,
+            "targets": targets,
+            "seed": self.study.seed,
+            "progress": self.tell,
+            "cancelled": self.cancelled,
+            "shown": self._shown,
+        }
+        if not self.keep_maps:
+            return heatmaps.compute(model, self.data, condition, **settings)
+        return maps_store.stored(model, self.data, condition, self.facts.data_sha256, **settings)
 
     def images(self, model: Model, data: ImageSource, condition: Condition, rows: slice) -> Tensor:
         """Images of `data` as that condition makes them, float32 `(n, 3, H, W)` in [0, 1] on the network's device."""
