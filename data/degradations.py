@@ -1,8 +1,9 @@
 """Degrade image quality on purpose: noise, blur, weather, colour, geometry, compression.
 
 Random degradations draw from one CPU generator per image, seeded by (seed, image id, degradation, severity),
-so a picture's degraded copy does not depend on batch size, order, process or device. Constants come from
-``data.corruption_constants``; a missing constant or a name that is not known raises ValueError.
+so a picture's degraded copy does not depend on batch size, order, process or device; `drawn_at` names another
+severity to be seeded by. Constants come from ``data.corruption_constants``; a missing constant or a name that is
+not known raises ValueError.
 """
 
 import math
@@ -99,22 +100,32 @@ def motion_blur_angle(image_id: str, severity: float, *, seed: int = 0) -> float
 
 @torch.no_grad()
 def degrade(
-    images: Tensor, name: str, severity: float, *, scale: str, image_ids: Sequence[str], seed: int = 0
+    images: Tensor,
+    name: str,
+    severity: float,
+    *,
+    scale: str,
+    image_ids: Sequence[str],
+    seed: int = 0,
+    drawn_at: float | None = None,
 ) -> Tensor:
     """Degraded copies of images, (N, 3, H, W) float32 in [0, 1], on the same device.
 
     Severity 0 gives equal values; whole severities use the scale's constants exactly, others what lies
     between them. One image id per image seeds its random numbers. Results are floats, not rounded to bytes
-    (but for JPEG, which is made of bytes). ValueError for a name, scale, severity, shape, type, range or
-    number of ids that is not allowed.
+    (but for JPEG, which is made of bytes). ``drawn_at`` is the severity whose random numbers are used (None:
+    ``severity`` itself); held fixed, one draw of noise or one angle grows with the severity instead of being
+    drawn anew at each. ValueError for a name, scale, severity, shape, type, range or number of ids that is not
+    allowed.
     """
     name, scale = _resolve(name, scale)
     severity = _checked_severity(name, severity, scale)
+    drawn_at = severity if drawn_at is None else _checked_severity(name, drawn_at, scale)
     _check_images(images, image_ids)
     if severity == 0 or len(images) == 0:
         return images.clone()
     entry = DEGRADATIONS[name]
-    generators = image_generators(seed, image_ids, name, severity) if entry.random else []
+    generators = image_generators(seed, image_ids, name, drawn_at) if entry.random else []
     values = constants(name, severity, scale, images.shape[-1])
     return entry.operation(images.detach(), values, generators).clamp_(0, 1)
 

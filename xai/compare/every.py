@@ -2,4 +2,6 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from xai.compare import flips
+
+__all__ = ["flips"]

@@ -1,0 +1,203 @@
+"""At which severity an image's answer first flips, for A and for B: found on a continuous severity, paired by image.
+
+Along a path the random numbers of a degradation stay those of its highest severity (see `drawn_at` of
+`data.degradations.degrade`): one draw of noise grows, and at the end of the path the image is the one that the rest
+of the study sees at that severity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.degradations import DEGRADATIONS, degrade, max_severity
+from models.registry import Model
+from xai.compare import flip_summary
+from xai.compare.bisection import Changes, first_changes, places
+from xai.compare.flip_statistics import IMAGES, STEP, TOLERANCE
+from xai.compare.sections import Measured, Section, Table, register
+from xai.compare.study import Facts
+from xai.evaluation import forward_batch_size, shares
+
+if TYPE_CHECKING:
+    from xai.compare.bench import Bench
+    from xai.figure_parts import Figure
+
+
+@dataclass(frozen=True)
+class Path:
+    """Images float32 `(n, 3, H, W)` in [0, 1] with their ids, along one degradation from nothing to its highest."""
+
+    images: Tensor
+    ids: Sequence[str]
+    name: str
+    scale: str
+    seed: int
+
+    @property
+    def highest(self) -> float:
+        """The severity at its end."""
+        return float(max_severity(self.name, self.scale))
+
+    def at(self, rows: np.ndarray, severities: np.ndarray) -> Tensor:
+        """Images of `rows` `(k,)`, each at its own severity `(k,)`, `(k, 3, H, W)`."""
+        found = self.images.new_empty((len(rows), *self.images.shape[1:]))
+        for severity in np.unique(severities):
+            here = np.flatnonzero(severities == severity)
+            found[torch.from_numpy(here)] = degrade(
+                self.images[torch.from_numpy(rows[here])],
+                self.name,
+                float(severity),
+                scale=self.scale,
+                image_ids=[self.ids[row] for row in rows[here]],
+                seed=self.seed,
+                drawn_at=self.highest,
+            )
+        return found
+
+
+def paths(bench: Bench, rows: np.ndarray, names: Sequence[str]) -> list[Path]:
+    """The study's images in `rows` `(n,)` along degradations of the study's scale."""
+    taken = bench.data.take(torch.from_numpy(np.asarray(rows, np.int64)))
+    images = taken.pixels(slice(0, len(taken))).to(bench.models[0].device).float() / 255
+    return [Path(images, taken.ids, name, bench.study.scale, bench.study.seed) for name in names]
+
+
+def answers(model: Model, images: Tensor) -> np.ndarray:
+    """Predicted classes int64 `(n,)`, numbers of the network's own classes, of images `(n, 3, H, W)` in [0, 1]."""
+    size = forward_batch_size(images, model.device)
+    parts = [shares(model, part.to(model.device), "fp32")[0] for part in images.split(size)]
+    return np.concatenate([*parts, np.empty(0, np.int64)]).astype(np.int64)
+
+
+def trace(bench: Bench, rows: np.ndarray, names: Sequence[str]) -> Table:
+    """Where both networks' answers to the study's images in `rows` `(n,)` first differ from those to the clean images.
+
+    One row per image, degradation and network; columns as `method` of the section says. Images that a network gets
+    wrong when clean are traced as well: what flips is the answer.
+    """
+    rows = np.asarray(rows, np.int64)
+    parts: list[Table] = []
+    for place, path in enumerate(paths(bench, rows, names) if len(rows) else []):
+        title = DEGRADATIONS[path.name].title
+
+        def tell(done: float, place: int = place, title: str = title) -> None:
+            bench.tell(int(100 * (place + done)), 100 * len(names), f"flip points, {title}")
+
+        scans = _scans(bench, rows, path, tell)
+        for number, (model, scan) in enumerate(zip(bench.models, scans, strict=True)):
+            tell(0.8 + 0.1 * number)
+            found = first_changes(_places(path), scan, _asking(model, path), TOLERANCE)
+            parts.append(_table(rows, path.name, number, scan[0], found, _numbers(bench, model)))
+    return _joined(parts)
+
+
+def _places(path: Path) -> np.ndarray:
+    return places(path.highest, STEP)
+
+
+def _asking(model: Model, path: Path) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    return lambda rows, severities: answers(model, path.at(rows, severities))
+
+
+def _scans(bench: Bench, rows: np.ndarray, path: Path, tell: Callable[[float], None]) -> list[np.ndarray]:
+    """Answers `(k, n)` of each network at the places of the scan; every image is degraded once for both."""
+    everything, found = np.arange(len(rows)), [[bench.maps(model).predicted[rows]] for model in bench.models]
+    severities = _places(path)
+    for k, severity in enumerate(severities[1:]):
+        tell(0.8 * k / len(severities))
+        images = path.at(everything, np.full(len(rows), severity))
+        for model, scan in zip(bench.models, found, strict=True):
+            scan.append(answers(model, images))
+    return [np.stack(scan) for scan in found]
+
+
+def _numbers(bench: Bench, model: Model) -> np.ndarray:
+    """For each class of the network its number in the dataset, -1 for none, int16 `(K,)`."""
+    known = {name: number for number, name in enumerate(bench.data.classes)}
+    return np.array([known.get(name, -1) for name in model.classes], np.int16)
+
+
+def _table(
+    rows: np.ndarray, name: str, network: int, clean: np.ndarray, found: Changes, numbers: np.ndarray
+) -> Table:
+    return {
+        "image": rows.astype(np.int32),
+        "degradation": np.full(len(rows), name),
+        "network": np.full(len(rows), network, np.int8),
+        "before": found.before.astype(np.float32),
+        "after": found.after.astype(np.float32),
+        "flipped": found.changed,
+        "returns": found.returns.astype(np.int16),
+        "answer_before": numbers[clean],
+        "answer_after": numbers[found.answer],
+    }
+
+
+_NOTHING = Changes(np.empty(0), np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64))
+
+
+def _joined(parts: Sequence[Table]) -> Table:
+    """One table; without parts, one without rows."""
+    none = _table(np.empty(0, np.int64), "", 0, _NOTHING.answer, _NOTHING, np.empty(0, np.int16))
+    return {name: np.concatenate([part[name] for part in parts or [none]]) for name in none}
+
+
+def chosen(labels: np.ndarray, right: np.ndarray, limit: int = IMAGES) -> np.ndarray:
+    """Rows of at most `limit` images that are `right` bool `(N,)`, ascending: equally many of each class in `labels`
+    int `(N,)` as far as there are, evenly spread over the class."""
+    groups = [np.flatnonzero(right & (labels == label)) for label in np.unique(labels[right])]
+    found: list[np.ndarray] = []
+    for place, group in enumerate(sorted(groups, key=len)):
+        room = (limit - sum(map(len, found))) // (len(groups) - place)
+        count = min(len(group), room)
+        found.append(group[np.arange(count) * (len(group) - 1) // max(count - 1, 1)])
+    return np.sort(np.concatenate([np.empty(0, np.int64), *found]))
+
+
+def measure(bench: Bench) -> Measured:
+    """The flips of the chosen images, and which images there are: right when clean for A and B, and asked or not."""
+    a, b = (bench.maps(model).correct for model in bench.models)
+    labels = bench.data.labels.cpu().numpy()
+    rows = chosen(labels, a & b)
+    images: Table = {
+        "image": np.arange(len(labels), dtype=np.int32),
+        "label": labels.astype(np.int16),
+        "right_a": a,
+        "right_b": b,
+        "asked": np.isin(np.arange(len(labels)), rows),
+    }
+    return {"images": images, "flips": trace(bench, rows, bench.study.degradations)}
+
+
+def applies(facts: Facts) -> str:
+    """Flips need something that grows."""
+    return "" if facts.study.degradations else "The study names no degradation, so that no answer can flip."
+
+
+def draw(facts: Facts, rows: Measured) -> dict[str, Figure]:
+    """How flips are distributed over severity, for both networks, and which of them flips later."""
+    from xai.figure_compare_flips import distribution_figure
+
+    if not len(rows["flips"]["image"]):
+        return {}
+    return {"flip points": distribution_figure(facts, rows)}
+
+
+register(
+    Section(
+        name="flips",
+        title="Flip points",
+        question="How far can an image be degraded before the answer flips, and which network's flips later?",
+        measure=measure,
+        summarise=flip_summary.summarise,
+        draw=draw,
+        method=flip_summary.method,
+        applies=applies,
+    )
+)
