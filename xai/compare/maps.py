@@ -26,7 +26,7 @@ from xai.results import UNTOUCHED, Condition
 
 Columns = dict[str, Tensor]
 """What a pass gives: `targets`, `predicted` and `logits` of all images, `changed`, the numbers of those whose
-prediction is not their target, and by method `map NAME` of all and `own NAME` of those alone, for what was predicted."""
+prediction is not their target, and by method `map NAME` of all and `own NAME`, for what was predicted, of those."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,9 @@ def assembled(
     arrays = {name: values.numpy() for name, values in columns.items()}
     maps = {name.removeprefix("map "): values for name, values in arrays.items() if name.startswith("map ")}
     own = {name: _with(values, arrays["changed"], arrays[f"own {name}"]) for name, values in maps.items()}
-    answers = (arrays[name] for name in ("targets", "predicted", "logits"))
-    return Maps(model.name, condition, layer, maps, own, *answers, labels_of(model, data))
+    targets, predicted, logits = (arrays[name] for name in ("targets", "predicted", "logits"))
+    labels = labels_of(model, data)
+    return Maps(model.name, condition, layer, maps, own, targets, predicted, logits, labels)
 
 
 def columns_of(maps: Maps) -> Columns:
