@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from xai.compare import flips
+from xai.compare import errors, flips
 
-__all__ = ["flips"]
+__all__ = ["errors", "flips"]

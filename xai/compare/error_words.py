@@ -1,0 +1,240 @@
+"""What the errors of two networks are, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from xai.compare.answers import FEW_IMAGES, UNKNOWN
+from xai.compare.error_results import Errors, Fall, same_training
+from xai.compare.error_seeds import SeedsNull
+from xai.compare.error_shift import Shift, Shifts
+from xai.compare.resampling import Estimate
+from xai.compare.study import Facts
+from xai.pairwise import REAL
+from xai.tables import p_value
+
+
+def verdict(facts: Facts, found: Errors) -> str:
+    """The answer in one sentence."""
+    return f"{_shared(facts, found)}, and {_accuracy_words(found)}."
+
+
+def _shared(facts: Facts, found: Errors) -> str:
+    a, b = facts.names
+    clean = found.consistencies[0]
+    if clean.kappa is None or found.few_errors(0):
+        return _shared_degraded(facts, found)
+    kappa = f"kappa {clean.kappa:.2f} on {clean.images:,} clean images"
+    if found.seeds is None or found.seeds.below is None:
+        how = "make the same errors more often than" if (clean.low or 0) > 0 else "share no more errors than"
+        unknown = "without other seeds nothing says how many two seeds of one network share"
+        return f"{a} and {b} {how} chance would ({kappa}; {unknown})"
+    values = sorted(row.value for row in found.seeds.seeds)
+    range_words = f"{values[0]:.2f} to {values[-1]:.2f}" if len(values) > 1 else f"{values[0]:.2f}"
+    how = (
+        "share fewer errors than two seeds of one network do"
+        if found.seeds.below
+        else "are not told apart by their shared errors from two seeds of one network"
+    )
+    return f"{a} and {b} {how} ({kappa}, seeds {range_words})"
+
+
+def _shared_degraded(facts: Facts, found: Errors) -> str:
+    """Where clean images hold too few errors: what is known from degraded ones."""
+    a, b = facts.names
+    wrong = " and ".join(f"{count:,}" for count in found.wrong(0))
+    start = f"{a} and {b} are wrong about too few clean images to compare their errors ({wrong} of {facts.images:,})"
+    kappas = [
+        each.kappa
+        for k, each in enumerate(found.consistencies)
+        if k in found.tables and each.kappa is not None and not found.few_errors(k)
+    ]
+    if not kappas:
+        return start
+    told = f"{min(kappas):.2f} to {max(kappas):.2f}" if len(kappas) > 1 else f"{kappas[0]:.2f}"
+    return f"{start}; at the highest severities kappa is {told}"
+
+
+def _accuracy_words(found: Errors) -> str:
+    real = sum(each.real for each in found.compared)
+    of = len(found.compared)
+    if of == 1:
+        return f"their accuracy on clean images {'differs' if real else 'does not differ beyond chance'}"
+    where = "in none" if not real else "in all" if real == of else f"in {real}"
+    return f"their accuracy differs beyond chance {where} of {of} conditions"
+
+
+def sentences(facts: Facts, found: Errors) -> tuple[str, ...]:
+    """What there is to say, each with its n and its interval."""
+    told = [_clean_sentence(facts, found), _consistency_sentence(facts, found)]
+    told += [_seed_sentence(facts, found.seeds)] if found.seeds and found.seeds.below is not None else []
+    if found.trainings is not None:
+        told.append(f"Over seeds, on {facts.images:,} clean images: {found.trainings.sentence}")
+    told += [_fall_sentence(facts, fall, found.tables[k]) for k, fall in found.falls.items()]
+    told += [line for k, each in found.shifts.items() if (line := _shift_sentence(facts, k, each))]
+    return tuple(told)
+
+
+def _clean_sentence(facts: Facts, found: Errors) -> str:
+    parts = [
+        f"{name} answers {100 * shares[0].share:.1f} % of the clean images correctly ({100 * shares[0].low:.1f} "
+        f"to {100 * shares[0].high:.1f}, n = {shares[0].total:,})"
+        for name, shares in zip(facts.names, found.accuracies, strict=True)
+    ]
+    gap = found.compared[0]
+    points = _points(gap.difference.difference, gap.difference.low, gap.difference.high, gap.difference.n)
+    return f"{parts[0]}, {parts[1]}: A − B is {points}, {_p_words(gap.p_holm)} by Holm over the conditions."
+
+
+def _points(value: float, low: float, high: float, n: int) -> str:
+    middle, start, end = (
+        f"{round(100 * each, 1) + 0.0:.1f}".replace("-", "−") for each in (value, low, high)
+    )
+    return f"{middle} points ({start} to {end}, n = {n:,})"
+
+
+def _estimate_points(found: Estimate) -> str:
+    return _points(found.value, found.low, found.high, found.n) if found.n else "not defined (n = 0)"
+
+
+def _p_words(value: float) -> str:
+    words = p_value(value)
+    return f"p {words}" if words.startswith("<") else f"p = {words}"
+
+
+def _consistency_sentence(facts: Facts, found: Errors) -> str:
+    clean = found.consistencies[0]
+    if clean.kappa is None:
+        return f"Error consistency is not defined on the {clean.images:,} clean images: {clean.reason}"
+    start = (
+        f"Error consistency on clean images is {clean.kappa:.2f} ({clean.low:.2f} to {clean.high:.2f}, "
+        f"n = {clean.images:,}; 1: the same errors, 0: as many in common as chance gives)"
+    )
+    worst = {k: found.consistencies[k] for k in found.tables if found.consistencies[k].kappa is not None}
+    each = [
+        f"{facts.conditions[k].words} {one.kappa:.2f} ({one.low:.2f} to {one.high:.2f})"
+        for k, one in worst.items()
+    ]
+    return f"{start}; at the highest severities: {', '.join(each)}." if each else f"{start}."
+
+
+def _seed_sentence(facts: Facts, seeds: SeedsNull) -> str:
+    a, b = facts.names
+    how = "less" if seeds.less >= 0 else "more"
+    sign = 1 if seeds.less >= 0 else -1
+    low, high = sorted((sign * seeds.low, sign * seeds.high))
+    pairs = f"{len(seeds.seeds)} pair{'s' if len(seeds.seeds) > 1 else ''} of seeds of one network"
+    tail = "which is below every pair" if seeds.below else "which is no difference beyond that between seeds"
+    return (
+        f"Kappa of {a} and {b} is {abs(seeds.less):.2f} ({low:.2f} to {high:.2f}, n = {seeds.images:,}) {how} than "
+        f"the mean of {pairs} on clean images, {tail}."
+    )
+
+
+def _fall_sentence(facts: Facts, fall: Fall, table: np.ndarray) -> str:
+    a, b = facts.names
+    both, before = int(table[1, 1, 0, 0]), int(table[1, 1].sum())
+    real = "" if fall.p_holm < REAL else ", no difference beyond chance"
+    return (
+        f"{fall.condition.title}, costs {a} {_estimate_points(fall.a)} of accuracy and {b} {_estimate_points(fall.b)}; "
+        f"A − B is {_estimate_points(fall.difference)}, {_p_words(fall.p_holm)} by Holm over the degradations{real}. "
+        f"Of {before:,} images that both had right, both lose {both:,}."
+    )
+
+
+def _shift_sentence(facts: Facts, condition: int, found: Shifts) -> str:
+    """Which class moves most under each network, and which classes tell the two apart; empty where none was tested."""
+    tested = [each for each in found.versus if not np.isnan(each.value)]
+    if not tested:
+        return ""
+    most = [
+        max((s for s in side if not np.isnan(s.value)), key=lambda s: s.value) for side in (found.a, found.b)
+    ]
+    moved = [sum(s.p_holm < REAL for s in side) for side in (found.a, found.b)]
+    parts = [
+        f"of {name} to {shift.name} ({shift.value:.2f} bits, {shift.low:.2f} to {shift.high:.2f}, "
+        f"n = {shift.images:,}{_gain_words(shift)}; {count} of {len(tested)} classes change)"
+        for name, shift, count in zip(facts.names, most, moved, strict=True)
+    ]
+    real = sorted((e for e in tested if e.p_holm < REAL), key=lambda e: -abs(e.value))
+    told = [
+        f"{e.name} ({e.value:+.2f} bits, {e.low:+.2f} to {e.high:+.2f}, n = {e.images:,})".replace("-", "−")
+        for e in real[:3]
+    ]
+    end = f"A's answers move differently from B's in {len(real)} of {len(tested)} classes"
+    end += f", most in {', '.join(told)}" if told else ""
+    title = facts.conditions[condition].title
+    return f"{title}, changes the answers most {' and '.join(parts)}; {end} (Holm over the classes)."
+
+
+def _gain_words(shift: Shift) -> str:
+    return f", {shift.gains} is named for {100 * shift.gained:.0f} % more of them" if shift.gains else ""
+
+
+def undefined(facts: Facts, found: Errors) -> tuple[str, ...]:
+    """What was counted and has no number."""
+    told = [
+        f"{condition.title}: no error consistency, as {each.reason}"
+        for condition, each in zip(facts.conditions, found.consistencies, strict=True)
+        if each.kappa is None
+    ]
+    return (
+        *told,
+        *_few_errors(facts, found),
+        *_without_classes(facts, found),
+        *_unknown_answers(facts, found),
+        *_without_seeds(facts, found),
+    )
+
+
+def _few_errors(facts: Facts, found: Errors) -> Sequence[str]:
+    few = [k for k, each in enumerate(found.consistencies) if each.kappa is not None and found.few_errors(k)]
+    if not few:
+        return ()
+    listed = ", ".join(
+        f"{facts.conditions[k].words} ({found.wrong(k)[0]:,} and {found.wrong(k)[1]:,})" for k in few
+    )
+    return (
+        f"Error consistency says little under {len(few)} of {len(facts.conditions)} conditions, where A or B has fewer "
+        f"than {FEW_IMAGES} wrong or right answers: {listed} of {facts.images:,} answers are wrong.",
+    )
+
+
+def _without_classes(facts: Facts, found: Errors) -> Sequence[str]:
+    counts = np.bincount(found.answered.labels, minlength=len(facts.classes))
+    few = [f"{name} ({n})" for name, n in zip(facts.classes, counts, strict=True) if n < FEW_IMAGES]
+    if not few or not found.shifts:
+        return ()
+    shown = ", ".join(few[:12]) + (f" and {len(few) - 12:,} more" if len(few) > 12 else "")
+    return (
+        f"{len(few):,} of {len(counts):,} classes have fewer than {FEW_IMAGES} images and are not tested: {shown}.",
+    )
+
+
+def _unknown_answers(facts: Facts, found: Errors) -> Sequence[str]:
+    counts = (found.answered.predicted == UNKNOWN).sum(axis=(1, 2))
+    asked = found.answered.predicted[0].size
+    return [
+        f"{name} gave {count:,} of {asked:,} answers with a class that the images don't have; they count as wrong."
+        for name, count in zip(facts.names, counts, strict=True)
+        if count
+    ]
+
+
+def _without_seeds(facts: Facts, found: Errors) -> Sequence[str]:
+    if found.seeds is None:
+        return (
+            "There are no other seeds of either network here, so nothing says what differs between two seeds of one.",
+        )
+    known = {name for row in found.seeds.seeds for name in row.names}
+    alone = [
+        title
+        for title, network in zip(facts.names, facts.networks, strict=True)
+        if network.name not in known and not same_training(facts)
+    ]
+    return [
+        f"There is no other seed of {title} here; what seeds share is that of the other network."
+        for title in alone
+    ]

@@ -1,0 +1,115 @@
+"""Do the two networks make the same errors, and does a degradation change the errors of both alike?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.registry import Model
+from xai import pairwise, statistics
+from xai.compare import answers, error_rows, error_shift, error_words, resampling
+from xai.compare.answers import FEW_IMAGES
+from xai.compare.error_results import Errors, results
+from xai.compare.sections import Found, Measured, Section, Table, register
+from xai.compare.study import Facts
+from xai.results import UNTOUCHED, Condition
+
+if TYPE_CHECKING:
+    from xai.compare.bench import Bench
+    from xai.figure_parts import Figure
+
+
+def measure(bench: Bench) -> Measured:
+    """`answers`: one row per image, network and condition (its number among `facts.conditions`); `seeds`: answers of
+    the other seeds to the clean images, by the network's `name`. Class numbers are those of the dataset, -1 for a class
+    that only the network knows; `confidence` is the probability of the answer in [0, 1]."""
+    asked = [
+        answers.with_column(
+            answers.with_column(_answers(bench, model, condition), "network", place), "condition", number
+        )
+        for number, condition in enumerate(bench.facts.conditions)
+        for place, model in enumerate(bench.models)
+    ]
+    peers = {model.name: model for place in range(2) for model in bench.peers(place)}
+    seeds = [_named(_answers(bench, model), name) for name, model in peers.items()]
+    tables = {"answers": answers.stacked(asked)}
+    return {**tables, "seeds": answers.stacked(seeds)} if seeds else tables
+
+
+def _answers(bench: Bench, model: Model, condition: Condition = UNTOUCHED) -> Table:
+    classes = (model.classes, bench.facts.classes)
+    return answers.table_of(bench.maps(model, condition), bench.data.labels.numpy(), classes)
+
+
+def _named(table: Table, name: str) -> Table:
+    return {**table, "name": np.full(len(table["image"]), name)}
+
+
+def summarise(facts: Facts, rows: Measured) -> Found:
+    """Accuracy, shared errors, what degradations cost, and whose answers change, from rows alone."""
+    found = results(facts, rows)
+    return Found(
+        verdict=error_words.verdict(facts, found),
+        sentences=error_words.sentences(facts, found),
+        numbers=error_rows.numbers(facts, found),
+        tables=error_rows.tables(facts, found),
+        undefined=error_words.undefined(facts, found),
+        differs=differs(found),
+    )
+
+
+def differs(found: Errors) -> bool:
+    """Whether accuracy differs under any condition (Holm), or errors are shared less than between seeds."""
+    below = found.seeds is not None and bool(found.seeds.below)
+    return below or any(each.real for each in found.compared)
+
+
+def draw(facts: Facts, rows: Measured) -> dict[str, Figure]:
+    """Accuracy and error consistency by condition, the flow of right and wrong answers, and the shift of classes."""
+    from xai.figure_compare_errors import error_figures
+
+    return error_figures(facts, results(facts, rows))
+
+
+def method(facts: Facts, rows: Measured) -> str:
+    """How the numbers were made, for a paper."""
+    seeds = len(set(rows["seeds"]["name"].tolist())) if "seeds" in rows else 0
+    null = (
+        f"Kappa was set beside that of every two seeds of one training on the clean images ({seeds} further networks), "
+        "with the interval of the difference from the same resamples; only a kappa below every pair of seeds, with an "
+        "interval above 0, is called a difference. "
+        if seeds
+        else "There were no further seeds to set kappa beside. "
+    )
+    shift = (
+        "The answers to each class's images, the right one among them, were compared between clean images and the "
+        "highest severity by the Jensen-Shannon divergence in bits of the two rows of the confusion matrix, "
+        f"{pairwise.SMOOTHING:g} added to every count. p is that of {error_shift.DRAWS:,} random swaps of the clean "
+        "and the degraded answer within images, and for A − B of both answers of A and of B within images (a test of "
+        "whether the two networks are exchangeable), by Holm over the classes of one network and degradation. Classes "
+        f"with fewer than {FEW_IMAGES} images were not tested. "
+    )
+    return (
+        f"Both networks were asked about the same {facts.images:,} images under {len(facts.conditions)} conditions. "
+        "Accuracy has Wilson's 95 % interval; A − B has a paired BCa bootstrap interval over images "
+        f"({statistics.RESAMPLES:,} resamples) and McNemar's exact p, adjusted by Holm over all conditions. Error "
+        "consistency is Cohen's kappa of who is right about which image (Geirhos et al. 2020), with a bootstrap "
+        f"interval over images. {null}"
+        "What the highest severity of each degradation costs is the mean over images of right on the clean less right "
+        f"on the degraded image ({resampling.RESAMPLES:,} resamples; for A − B, {resampling.FLIPS:,} random signs and "
+        f"Holm over the degradations). {shift if facts.study.degradations else ''}"
+    ).strip()
+
+
+SECTION = register(
+    Section(
+        "errors",
+        "Error structure",
+        "Do the two networks make the same errors, and do degradations change the errors of both alike?",
+        measure,
+        summarise,
+        draw,
+        method,
+    )
+)
