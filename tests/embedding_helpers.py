@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xai.embedding import Answers, Between, Degraded, Embedding, EmbeddingRequest, Map, Quality, Share
+from xai.embedding import Between, Degraded, Embedding, EmbeddingRequest, Map, Quality, Said, Share
 from xai.projection import Projecting
 
 BAD = "The picture is poor: only 62 % of what lies together in it lies together in feature space."
@@ -52,7 +52,7 @@ def _between(n: int, k: int, draw: np.random.Generator) -> Between:
     return Between(overlap, share(float(overlap.mean()), n), k / (n - 1), 0.41, 0.62)
 
 
-def answers(labels: np.ndarray, classes: int, wrong: float, draw: np.random.Generator) -> Answers:
+def answers(labels: np.ndarray, classes: int, wrong: float, draw: np.random.Generator) -> Said:
     """Three classes and probabilities in eighths of 255, a share `wrong` of them wrong."""
     missed = draw.random(len(labels)) < wrong
     first = np.where(missed, (labels + 1) % classes, labels)
@@ -60,7 +60,7 @@ def answers(labels: np.ndarray, classes: int, wrong: float, draw: np.random.Gene
     if classes < 3:
         found[:, classes:] = -1
     steps = np.stack([draw.integers(100, 256, len(labels)), *draw.integers(0, 50, (2, len(labels)))], axis=1)
-    return Answers(found, (np.sort(steps)[:, ::-1] / 255).astype(np.float32))
+    return Said(found, (np.sort(steps)[:, ::-1] / 255).astype(np.float32))
 
 
 def _map(

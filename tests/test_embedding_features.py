@@ -62,10 +62,8 @@ def near(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def same(one: Features, other: Features) -> bool:
-    names = ("vectors", "probabilities", "predicted", "usable", "labels")
-    equal = all(
-        np.array_equal(getattr(one, name), getattr(other, name), equal_nan=name != "usable") for name in names
-    )
+    names = ("vectors", "probabilities", "predicted", "labels")
+    equal = all(np.array_equal(getattr(one, name), getattr(other, name), equal_nan=True) for name in names)
     return equal and (one.ids, one.notes, one.origin) == (other.ids, other.notes, other.origin)
 
 
@@ -83,7 +81,6 @@ def test_features_are_those_of_a_plain_loop(model: Model, layer: str) -> None:
     assert found.predicted.tolist() == answers.argmax(dim=1).tolist()
     assert (found.ids, found.classes, len(found)) == (data.ids, model.classes, 37)
     assert found.labels.tolist() == data.labels.tolist()
-    assert found.usable.all()
     assert count_hooks(model.network) == count_hooks(folded(model).network) == 0
 
 
@@ -200,24 +197,21 @@ def pictures(firsts: list[int]) -> ImageSet:
 
 
 @pytest.mark.parametrize(
-    ("value", "kept", "usable", "words"),
+    ("value", "kept", "words"),
     [
-        (1e5, 65504.0, True, "2 of 3 images give features beyond 65,504"),
-        (-1e9, -65504.0, True, "2 of 3 images give features beyond 65,504"),
-        (float("nan"), float("nan"), False, "2 of 3 images give features that are no numbers"),
-        (float("inf"), float("inf"), False, "2 of 3 images give features that are no numbers"),
-        (65504.0, 65504.0, True, ""),
+        (1e5, 65504.0, "2 of 3 images give features beyond 65,504"),
+        (-1e9, -65504.0, "2 of 3 images give features beyond 65,504"),
+        (float("nan"), float("nan"), "2 of 3 images give features that are no numbers"),
+        (float("inf"), float("inf"), "2 of 3 images give features that are no numbers"),
+        (65504.0, 65504.0, ""),
     ],
 )
-def test_values_that_half_precision_cannot_hold_are_told(
-    value: float, kept: float, usable: bool, words: str
-) -> None:
+def test_values_that_half_precision_cannot_hold_are_told(value: float, kept: float, words: str) -> None:
     model = model_of(Planted([0.0, 1.0, 2.0], [2.0, value]))
     for _ in range(2):  # computed, then read
         found = extract(model, pictures([255, 0, 255]), "spread")
         expected = np.array([[2, kept], [1, 1], [2, kept]], np.float16)
         assert np.array_equal(found.vectors, expected, equal_nan=True)
-        assert found.usable.tolist() == [usable, True, usable]
         assert [note for note in found.notes if note.startswith(words)] == list(found.notes)
         assert len(found.notes) == bool(words)
 
@@ -227,7 +221,6 @@ def test_answers_that_are_no_numbers_are_told() -> None:
     found = extract(model, images(3), "spread")
     assert found.notes == ("3 of 3 images get no probabilities, as an output is no number.",)
     assert np.isnan(found.probabilities).all()
-    assert found.usable.all()
 
 
 def test_a_layer_that_runs_twice_is_told(model: Model) -> None:

@@ -16,7 +16,7 @@ from tests.app_server import CHROMIUM_FLAGS, chromium, running_app
 from tests.embedding_helpers import embedding
 from tests.page_helpers import healthy, visit, words
 from xai import embedding_store
-from xai.ui import dataset_images, embedding_data, embedding_selected, explaining, scatter
+from xai.ui import dataset_images, embedding_data, embedding_selected, explaining, job_panel, scatter
 
 SHIPPED = [name for name, card in zoo.cards().items() if card.dataset == "cue10" and zoo.is_shipped(name)]
 pytestmark = pytest.mark.skipif(len(SHIPPED) < 2, reason="no two networks of cue10 ship with this checkout")
@@ -29,11 +29,11 @@ def _few_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     """A cache of its own, and no more scenes than a page needs."""
     monkeypatch.setenv("XAI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setitem(cue10.SPLITS, "test", 100)
-    stores = (embedding_data.place, dataset_images.memo, explaining.results)
+    stores = (job_panel.place_of, dataset_images.memo, explaining.results)
     for store in stores:
         store.clear()
     yield
-    if job := embedding_data.place().job:
+    if job := embedding_data.PANEL.place().job:
         job.cancel()
         job.wait(120)
     for store in stores:
@@ -93,7 +93,7 @@ def test_many_images_are_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
     app = embeddings(b="")
     assert "have not been made yet" in words(app)
     app.button(key="start maps").click().run()
-    job = embedding_data.place().job
+    job = embedding_data.PANEL.place().job
     assert job is not None
     job.wait(120)
     assert job.error is None

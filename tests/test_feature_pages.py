@@ -18,7 +18,7 @@ from models import zoo
 from tests.app_server import CHROMIUM_FLAGS, chromium, running_app
 from tests.page_helpers import healthy, pictures, visit, words
 from xai.evaluation import Cancelled
-from xai.ui import channel_jobs, dataset_images, explaining
+from xai.ui import channel_jobs, dataset_images, explaining, job_panel
 
 SHIPPED = [name for name, card in zoo.cards().items() if card.dataset == "cue10" and zoo.is_shipped(name)]
 pytestmark = pytest.mark.skipif(len(SHIPPED) < 2, reason="no two networks of cue10 ship with this checkout")
@@ -32,11 +32,11 @@ def _few_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     """A cache of its own, and no more scenes than a page needs."""
     monkeypatch.setenv("XAI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setitem(cue10.SPLITS, "test", 100)
-    stores = (channel_jobs.place, dataset_images.memo, explaining.results)
+    stores = (job_panel.place_of, dataset_images.memo, explaining.results)
     for store in stores:
         store.clear()
     yield
-    if job := channel_jobs.place().job:
+    if job := channel_jobs.PANEL.place().job:
         job.cancel()
         job.wait(SECONDS)
     for store in stores:
@@ -206,7 +206,7 @@ def test_a_job_stands_in_the_place_of_its_button_and_says_what_is_left(
     button(app, "Make the contact sheet").click().run()
     assert started.wait(SECONDS)
     assert not [each for each in app.button if "Make the contact sheet" in each.label]
-    job = channel_jobs.place().job
+    job = channel_jobs.PANEL.place().job
     assert job is not None
     assert job.unit == "channels"
     assert button(app, "Make the picture").disabled
@@ -236,7 +236,7 @@ def test_a_picture_is_made_by_a_job_and_kept() -> None:
     button(app, "Make the picture").click().run()
     finish(app)
     assert pictures(app)[0].startswith("Visualisation of channel 2 of features.1")
-    channel_jobs.place.clear()
+    job_panel.place_of.clear()
     explaining.results.clear()  # as if the server had been started anew
     again = channel(feature_layer="features.1", channel="2", steps="64")
     assert pictures(again)[0].startswith("Visualisation of channel 2 of features.1")
@@ -250,7 +250,7 @@ def test_a_job_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     app = channel(part="layers")
     monkeypatch.setattr("xai.cka.cka_matrices", fail)
     button(app, "Compare the layers").click().run()
-    job = channel_jobs.place().job
+    job = channel_jobs.PANEL.place().job
     assert job is not None
     job.wait(SECONDS)
     assert "the disk is full." in words(app.run())
@@ -264,7 +264,7 @@ def _flat(block: Any) -> Iterator[Any]:
 
 def finish(app: AppTest) -> None:
     """Wait for the job and draw the page again."""
-    job = channel_jobs.place().job
+    job = channel_jobs.PANEL.place().job
     assert job is not None
     job.wait(SECONDS)
     assert job.error is None

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from data import cue10
 from xai import results
-from xai.ui import sweep_panel
+from xai.ui import job_panel, sweep_panel
 from xai.ui.job import Job, Place, Report
 
 SECONDS = 60
@@ -81,12 +81,12 @@ def panel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
     monkeypatch.setenv("XAI_RESULTS", str(tmp_path / "results"))
     monkeypatch.setenv("XAI_CACHE", str(tmp_path))
     monkeypatch.setitem(cue10.SPLITS, "test", 100)
-    sweep_panel.place.clear()
+    job_panel.place_of.clear()
     yield AppTest.from_function(page, default_timeout=SECONDS)
-    if job := sweep_panel.place().job:
+    if job := sweep_panel.PANEL.place().job:
         job.cancel()
         job.wait(SECONDS)
-    sweep_panel.place.clear()
+    job_panel.place_of.clear()
     st.cache_resource.clear()
 
 
@@ -102,7 +102,7 @@ def start(panel: AppTest) -> None:
 
 def test_a_sweep_from_the_page_is_stored_and_its_outcome_said(panel: AppTest) -> None:
     start(panel)
-    job = sweep_panel.place().job
+    job = sweep_panel.PANEL.place().job
     assert job is not None
     job.wait(SECONDS)
     panel.run()
@@ -117,7 +117,7 @@ def test_a_sweep_from_the_page_is_stored_and_its_outcome_said(panel: AppTest) ->
 def test_a_cancelled_sweep_says_so(panel: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("xai.evaluation.forward_batch_size", lambda *_: 1)
     start(panel)
-    job = sweep_panel.place().job
+    job = sweep_panel.PANEL.place().job
     assert job is not None
     job.cancel()
     job.wait(SECONDS)

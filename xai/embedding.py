@@ -127,7 +127,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Answers:
+class Said:
     """What a network says of N images: classes `(N, 3)` int16 of the three largest probabilities, in order (fewer
     classes than three: -1), and these `(N, 3)` float32."""
 
@@ -156,7 +156,7 @@ class Degraded:
 
     severity: float
     coordinates: np.ndarray
-    answers: Answers
+    answers: Said
     overlap: np.ndarray
     knn_accuracy: Share
     drift: np.ndarray
@@ -194,7 +194,7 @@ class Map:
     dimensions: int
     coordinates: np.ndarray
     neighbours: np.ndarray
-    answers: Answers
+    answers: Said
     quality: Quality
     degraded: tuple[Degraded, ...] = ()
     engine: str = ""

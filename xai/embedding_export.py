@@ -17,7 +17,7 @@ from data.datasets import Progress
 from models import zoo
 from models.registry import Model
 from xai import tables
-from xai.embedding import Answers, Embedding, EmbeddingRequest, Map, Share
+from xai.embedding import Embedding, EmbeddingRequest, Map, Said, Share
 from xai.embedding_file import rounded
 from xai.embedding_writing import plain, quality_json, share_json, versions
 from xai.export import ManifestError, figure_files
@@ -57,7 +57,7 @@ def _add(
     one: Map,
     severity: float,
     points: np.ndarray,
-    answers: Answers,
+    answers: Said,
     near: list[Any],
 ) -> None:
     count, names = len(found.ids), [*found.classes, None]  # -1 is none

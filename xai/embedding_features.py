@@ -22,18 +22,16 @@ from models.registry import Model
 from xai import embedding_features_store as store
 from xai import evaluation, packing, passes, responses_store
 from xai.attribution_types import ExplanationError
+from xai.embedding import PENULTIMATE
 from xai.evaluation import Cancelled
 from xai.evaluation_grid import Cell
 from xai.evaluation_store import data_sha256
-from xai.feature_layers import split_call
+from xai.feature_layers import first_tensor, split_call
 from xai.folding import folded
 from xai.hooks import frozen, listening
-from xai.receptive_field import first_tensor
 
 __all__ = ["PENULTIMATE", "Cancelled", "Features", "extract"]
 
-PENULTIMATE = "penultimate"
-"""The layer that stands for what the classifier reads."""
 LARGEST = 65504.0
 """The largest number of half precision."""
 _BROKEN, _BEYOND, _MUTE = 1, 2, 4
@@ -47,7 +45,7 @@ class Features:
 
     `ids` and `labels` `(N,)` int64 are the dataset's. `vectors` `(N, D)` and `probabilities` `(N, K)` are float16,
     mapped into memory and read-only; the probabilities are of the network's `classes`, as are the numbers `predicted`
-    `(N,)` int32, which rounding does not touch. `usable` `(N,)` is False where a feature is no number. `condition`
+    `(N,)` int32, which rounding does not touch. `condition`
     says what was done to the images, `origin` what the features are, and `notes` what is to be known of them.
     """
 
@@ -59,7 +57,6 @@ class Features:
     probabilities: np.ndarray
     notes: tuple[str, ...]
     predicted: np.ndarray
-    usable: np.ndarray
     classes: tuple[str, ...]
     origin: str
 
@@ -234,7 +231,6 @@ class _Work:
         state = np.array(arrays["state"])
         notes = (*passes.call_note(self.layer, facts.calls), *_notes(state), *self.said)
         labels = self.data.labels.cpu().numpy().astype(np.int64)
-        usable = (state & _BROKEN) == 0
         vectors, probabilities, predicted = (
             arrays[name] for name in ("vectors", "probabilities", "predicted")
         )
@@ -247,7 +243,6 @@ class _Work:
             probabilities,
             notes,
             np.array(predicted),
-            usable,
             self.model.classes,
             facts.origin,
         )

@@ -23,13 +23,13 @@ import numpy as np
 from xai.attribution_types import ExplanationError
 from xai.embedding import (
     MOST_NEIGHBOURS,
-    Answers,
     Between,
     Degraded,
     Embedding,
     EmbeddingRequest,
     Map,
     Quality,
+    Said,
     Share,
 )
 from xai.embedding_writing import FORMAT, KEY, write
@@ -193,12 +193,12 @@ class _Reader:
         steps = _within(self.columns(found["columns"], 2), 0, last + 1)
         return (low + steps * ((high - low) / last)).astype(np.float32)
 
-    def answers(self, found: Mapping[str, Any]) -> Answers:
+    def answers(self, found: Mapping[str, Any]) -> Said:
         classes = _within(self.columns(found["classes"], 3), -1, len(self.classes))
         shares = _within(self.columns(found["probabilities"], 3), 0, 256)
         if (classes[:, 0] < 0).any():
             raise ValueError("an answer without a class")
-        return Answers(classes.astype(np.int16), (shares / 255).astype(np.float32))
+        return Said(classes.astype(np.int16), (shares / 255).astype(np.float32))
 
     def degraded(self, found: Mapping[str, Any], k: int) -> Degraded:
         return Degraded(

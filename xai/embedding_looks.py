@@ -18,7 +18,7 @@ from xai.class_colours import (
     severity_scale,
     transitions,
 )
-from xai.embedding import Answers, Degraded, Embedding, Map
+from xai.embedding import Degraded, Embedding, Map, Said
 
 COLOURINGS = ("label", "prediction", "correctness", "confidence", "severity", "transition")
 """What points may be coloured by."""
@@ -101,7 +101,7 @@ def _by_transition(found: Embedding, one: Map, severity: float | None) -> Colour
     return Coloured(tuple(TRANSITION.items()), transitions(*right))
 
 
-def _by_kind(found: Embedding, answers: Answers, colouring: str) -> Coloured:
+def _by_kind(found: Embedding, answers: Said, colouring: str) -> Coloured:
     if colouring == "correctness":
         return Coloured(tuple(CORRECTNESS.items()), (answers.predicted != found.labels).astype(np.int64))
     kinds = tuple(zip(found.classes, class_looks(len(found.classes)), strict=True))

@@ -14,7 +14,7 @@ from models import zoo
 from models.registry import Model
 from xai import alignment, embedding_metrics, projection
 from xai.alignment import Aligned
-from xai.embedding import Answers, Between, Degraded, Embedding, EmbeddingRequest, Map
+from xai.embedding import Between, Degraded, Embedding, EmbeddingRequest, Map, Said
 from xai.embedding_features import Features, extract
 from xai.evaluation import Cancelled
 from xai.neighbours import Neighbours, nearest
@@ -199,11 +199,11 @@ class _Work:
         return placed
 
 
-def answers_of(found: Features, own: Sequence[str], classes: Sequence[str]) -> Answers:
+def answers_of(found: Features, own: Sequence[str], classes: Sequence[str]) -> Said:
     """The three largest probabilities, with class numbers that mean `classes` instead of the network's `own`."""
     top, probabilities = found.top(3)
     numbers = np.array([classes.index(name) for name in own], np.int16)
-    return Answers(np.where(top >= 0, numbers[top], np.int16(-1)), probabilities)
+    return Said(np.where(top >= 0, numbers[top], np.int16(-1)), probabilities)
 
 
 def _between(arranged: Sequence[_Arranged]) -> Between:

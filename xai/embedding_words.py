@@ -9,7 +9,6 @@ import numpy as np
 from data.degradations import DEGRADATIONS, SCALES, resolve_name, resolve_scale
 from xai.embedding import Embedding, Map, Share
 
-TITLES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 _READING = {
     "pca": "PCA: the two directions in which the features vary most.",
     "tsne": "t-SNE; the axes have no unit.",
@@ -26,7 +25,8 @@ def percent(one: Share) -> str:
     return f"{100 * one.value:.1f} % ({100 * one.low:.1f} to {100 * one.high:.1f}, n = {one.n:,})"
 
 
-def _number(value: float) -> str:
+def measure(value: float) -> str:
+    """A measure with three decimals."""
     return f"{value:.3f}" if math.isfinite(value) else "not defined"
 
 
@@ -35,7 +35,7 @@ def map_lines(found: Embedding, one: Map) -> list[str]:
     quality, k = one.quality, one.neighbours.shape[1]
     lines = [
         f"{one.layer}, {one.dimensions:,} features of {len(found.labels):,} images",
-        f"trustworthiness {_number(quality.trustworthiness)}, continuity {_number(quality.continuity)} "
+        f"trustworthiness {measure(quality.trustworthiness)}, continuity {measure(quality.continuity)} "
         f"(k = {k}, {quality.judged:,} images)",
         f"label by {k} neighbours: {percent(quality.knn_accuracy)}; in the picture "
         f"{percent(quality.knn_accuracy_2d)}",

@@ -16,7 +16,7 @@ import numpy as np
 
 from models.files import write_by_rename
 from xai.attribution_types import ExplanationError
-from xai.embedding import Answers, Between, Degraded, Embedding, Map, Quality, Share
+from xai.embedding import Between, Degraded, Embedding, Map, Quality, Said, Share
 
 FORMAT = "xai-embedding-file-1"
 KEY = b"xai-embedding"
@@ -119,7 +119,7 @@ class _Writer:
         steps = np.round((places - low) / unit).astype(np.uint16)
         return {"columns": self.put(steps.T), "low": low.tolist(), "high": high.tolist(), "bits": self.bits}
 
-    def answers(self, one: Answers) -> dict[str, Any]:
+    def answers(self, one: Said) -> dict[str, Any]:
         narrow = np.int8 if one.classes.max(initial=0) < 128 else np.int16
         shares = np.round(255 * one.probabilities.astype(np.float64)).clip(0, 255)
         return {

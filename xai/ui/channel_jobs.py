@@ -10,22 +10,15 @@ import streamlit as st
 from xai.evaluation import Cancelled
 from xai.ui import explaining, widgets
 from xai.ui.growing import Growing
-from xai.ui.job import Job, Place, Report, Work
-from xai.ui.job_panel import Panel, Words, watch
+from xai.ui.job import Job, Report, Work
+from xai.ui.job_panel import Words, panel, watch
 
 T = TypeVar("T")
 DRAWN, GROWING = "channel_job_drawn", "channel_job_growing"
 
 
-@st.cache_resource(show_spinner=False)
-def place() -> Place:
-    """Where the server's one job of this page runs."""
-    return Place()
-
-
-PANEL = Panel(
+PANEL = panel(
     "channel",
-    place,
     Words(
         "steps",
         "Cancel",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
@@ -10,18 +9,11 @@ import streamlit as st
 from data import degradations
 from data.catalogue import dataset
 from data.datasets import DatasetError
-from xai import embedding, projection
+from xai import embedding
 from xai.embedding import LAYOUTS, PENULTIMATE, EmbeddingRequest
-from xai.projection import Projecting
+from xai.projection import METHODS, PARAMETERS, Projecting
 from xai.ui import dataset_images, explaining, result_data, state, widgets
 
-METHODS = {"tsne": "t-SNE", "umap": "UMAP", "pca": "PCA"}
-USED = {
-    "tsne": ("perplexity", "iterations", "pca", "seed"),
-    "umap": ("neighbours", "min_distance", "pca", "seed"),
-    "pca": (),
-}
-"""Which numbers a method has a use for."""
 LAYOUT_WORDS = {
     "aligned": "turned and scaled onto A's",
     "shared start": "started from A's, then turned onto it",
@@ -32,25 +24,12 @@ FIRST_COUNT = 1_000
 NO_IMAGES = "No dataset on this machine has images of the size that one of the networks takes."
 KEYS = (
     *("embed_images", "embed_split", "embed_count", "a", "b", "embed_layer_a", "embed_layer_b"),
-    *("method", *(f"map_{name}" for name in projection.PARAMETERS), "layout"),
+    *("method", *(f"map_{name}" for name in PARAMETERS), "layout"),
     *("embed_degradation", "embed_scale", "embed_seed"),
 )
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """The request, and how many images there would be in all (0: not known without them)."""
-
-    request: EmbeddingRequest
-    size: int
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The networks with their letters."""
-        return tuple(f"{letter}: {name}" for letter, name in zip("AB", self.request.models, strict=False))
-
-
-def choose() -> Chosen | None:
+def choose() -> EmbeddingRequest | None:
     """Draw the choices in the column on the left; None, with what to do, where there is nothing to choose from."""
     with st.sidebar:
         st.subheader("Networks")
@@ -67,8 +46,7 @@ def choose() -> Chosen | None:
         layout = _layout() if len(models) > 1 else "separate"
         st.subheader("Degradation")
         degrading = _degrading(dataset(name).image_size)
-    request = EmbeddingRequest(models, name, split, limit, layers, projecting, layout, **degrading)
-    return Chosen(request, dataset(name).image_size)
+    return EmbeddingRequest(models, name, split, limit, layers, projecting, layout, **degrading)
 
 
 def _networks() -> tuple[str, ...]:
@@ -145,18 +123,24 @@ def _layer_words(name: str) -> str:
 
 def _projecting() -> Projecting:
     method = widgets.one_of(
-        "Kind of map", "method", list(METHODS), "tsne", METHODS.__getitem__, st.radio, horizontal=True
+        "Kind of map",
+        "method",
+        list(METHODS),
+        "tsne",
+        lambda name: METHODS[name].title,
+        st.radio,
+        horizontal=True,
     )
     usual, values = Projecting(), {}
-    if USED[method]:
+    if METHODS[method].parameters:
         with st.expander("Its numbers"):
-            for name in USED[method]:
+            for name in METHODS[method].parameters:
                 values[name] = _parameter(name, getattr(usual, name))
     return Projecting(method, **values)
 
 
 def _parameter(name: str, usual: float) -> Any:
-    entry = projection.PARAMETERS[name]
+    entry = PARAMETERS[name]
     kind = int if entry.whole else float
     step = kind(1) if entry.whole else 0.05 if entry.high <= 1 else 1.0
     bounds = (kind(entry.low), kind(min(entry.high, 2**31 - 1)))

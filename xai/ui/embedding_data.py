@@ -13,22 +13,15 @@ from xai.embedding import Embedding, EmbeddingRequest
 from xai.evaluation import Cancelled
 from xai.evaluation_store import data_sha256
 from xai.ui import channel_data, dataset_images, explaining, widgets
-from xai.ui.job import Place, Report, Work
-from xai.ui.job_panel import Panel, Words, watch
+from xai.ui.job import Report, Work
+from xai.ui.job_panel import Words, panel, watch
 
 AT_ONCE = 1_000
 """Images whose maps are made while the visitor waits."""
 
 
-@st.cache_resource(show_spinner=False)
-def place() -> Place:
-    """Where the server's one job of this page runs."""
-    return Place()
-
-
-PANEL = Panel(
+PANEL = panel(
     "embedding",
-    place,
     Words(
         "thousandths",
         "Cancel",

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from xai.embedding import Degraded, Embedding, Map, Share
-from xai.embedding_words import percent
+from xai.embedding_words import measure, percent
 from xai.statistics import wilson
 from xai.ui import widgets
 
@@ -48,7 +48,7 @@ def between(found: Embedding) -> None:
     st.markdown(
         f"**A and B share {percent(one.mean)}** of each image's {found.maps[0].neighbours.shape[1]} nearest "
         f"neighbours (by chance {100 * one.chance:.2g} %). Turning and scaling leave "
-        f"{_number(one.residual)} of the features' spread unexplained (0: the same arrangement, 1: nothing in common)."
+        f"{measure(one.residual)} of the features' spread unexplained (0: the same arrangement, 1: nothing in common)."
     )
 
 
@@ -87,7 +87,7 @@ def _quality_rows(found: Embedding) -> list[Row]:
             "in the picture": percent(one.quality.knn_accuracy_2d),
             "trustworthiness": f"{one.quality.trustworthiness:.4f}",
             "continuity": f"{one.quality.continuity:.4f}",
-            "silhouette": _number(one.quality.mean_silhouette),
+            "silhouette": measure(one.quality.mean_silhouette),
         }
         for letter, one in zip("AB", found.maps, strict=False)
     ]
@@ -101,7 +101,7 @@ def _severity_rows(found: Embedding) -> list[Row]:
             "network right": percent(accuracy(each.answers.predicted == found.labels)),
             "k-NN accuracy": percent(each.knn_accuracy),
             "neighbours kept": f"{100 * float(np.mean(each.overlap)):.1f} %",
-            "mean drift of classes": _number(_mean(each.drift)),
+            "mean drift of classes": measure(_mean(each.drift)),
         }
         for letter, one in zip("AB", found.maps, strict=False)
         for each in one.degraded
@@ -135,7 +135,3 @@ def _nearest(found: Embedding, one: Map, number: int) -> str:
 def _mean(values: np.ndarray) -> float:
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else math.nan
-
-
-def _number(value: float) -> str:
-    return "not defined" if math.isnan(value) else f"{value:.3f}"

@@ -33,14 +33,14 @@ def draw() -> None:
 
 
 def _draw() -> None:
-    chosen = embedding_choice.choose()
+    request = embedding_choice.choose()
     about_link = st.container()
-    if chosen is None:
+    if request is None:
         return
     state.write_link(LINK_KEYS)
-    found = embedding_data.get(chosen.request)
+    found = embedding_data.get(request)
     if found is None:
-        found = embedding_data.clean_of(chosen.request)
+        found = embedding_data.clean_of(request)
         if found is None:
             return
         st.caption("Until then, the maps of the clean images:")

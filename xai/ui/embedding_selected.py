@@ -11,12 +11,11 @@ import streamlit as st
 from data import thumbnails
 from data.datasets import DatasetError, ImageSource
 from xai import tables
-from xai.embedding import Answers, Embedding
+from xai.embedding import Embedding, Said
 from xai.embedding_words import percent
 from xai.ui import dataset_images, embedding_data, embedding_numbers, image_cards, links, state, widgets
 from xai.ui.image_cards import Card, Line, Sheet
 
-KEYS = ("embed_page",)
 PAGE = 48
 SEEN = "embed_seen"
 EXPLAIN = "xai/ui/pages/explain.py"
@@ -39,7 +38,7 @@ def draw(found: Embedding, rows: tuple[int, ...], step: int) -> None:
     _take_home(found, chosen, step)
 
 
-def answers_at(found: Embedding, place: int, step: int) -> Answers:
+def answers_at(found: Embedding, place: int, step: int) -> Said:
     """What network number `place` says at a severity."""
     one = found.maps[place]
     return one.degraded[step - 1].answers if step else one.answers

@@ -13,7 +13,7 @@ from data import degradations, thumbnails
 from data.datasets import DatasetError
 from xai import embedding_looks
 from xai.class_colours import NONE_COLOUR, class_looks
-from xai.embedding import Answers, Embedding, Map
+from xai.embedding import Embedding, Map, Said
 from xai.embedding_looks import COLOURINGS, Coloured
 from xai.ui import dataset_images, embedding_data, embedding_numbers, explaining, scatter, widgets
 from xai.ui.scatter import Bar, Content, Contours, Entry, Group, Look, Panel, Sheet, Step
@@ -136,7 +136,7 @@ def _steps(found: Embedding, one: Map, looks: list[Coloured], colouring: str) ->
         yield _step(each.coordinates, each.answers, own, words)
 
 
-def _step(coordinates: np.ndarray, answers: Answers, looks: Coloured, words: str) -> Step:
+def _step(coordinates: np.ndarray, answers: Said, looks: Coloured, words: str) -> Step:
     value = None
     if looks.scale is not None and looks.values is not None:
         value = (looks.values - looks.scale.low) / ((looks.scale.high - looks.scale.low) or 1)

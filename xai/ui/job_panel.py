@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -73,6 +74,17 @@ class Panel:
         job = self.seen()
         if job is not None and not job.running and job.error is not None:
             st.error(widgets.plain(f"{job.title}: {job.error}"), icon=":material/error:")
+
+
+@st.cache_resource(show_spinner=False)
+def place_of(name: str) -> Place:
+    """Where the server's one job of this name runs, the same for all visitors."""
+    return Place()
+
+
+def panel(name: str, words: Words) -> Panel:
+    """The panel of a kind of job of which the server runs one at a time."""
+    return Panel(name, partial(place_of, name), words)
 
 
 @st.fragment(run_every=SECONDS)

@@ -16,23 +16,16 @@ from models.cards import Card
 from xai import results
 from xai.evaluation_grid import SETS, Cell, grid
 from xai.ui import explaining, widgets
-from xai.ui.job import Job, Place, Report
-from xai.ui.job_panel import Panel, Words, watch
+from xai.ui.job import Job, Report
+from xai.ui.job_panel import Words, panel, watch
 
 IMAGES, MOST_IMAGES, STEP = 200, 2_000, 100
 MOST_CELLS = 120
 """What a page may start; more is for the command line."""
 
 
-@st.cache_resource(show_spinner=False)
-def place() -> Place:
-    """Where the server's one sweep at a time runs."""
-    return Place()
-
-
-PANEL = Panel(
+PANEL = panel(
     "sweep",
-    place,
     Words(
         "cells",
         "Cancel the sweep",
@@ -51,7 +44,7 @@ def draw() -> None:
         if running is not None:
             watch(PANEL)
             return
-        if (job := place().job) is not None:
+        if (job := PANEL.place().job) is not None:
             _say_outcome(job)
         PANEL.say_refused()
         _choose()
