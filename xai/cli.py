@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from xai.commands import (
+    compare,
     crossvalidate,
     data,
     embed,
@@ -38,6 +39,7 @@ COMMANDS = (
     train,
     evaluate,
     report,
+    compare,
     crossvalidate,
     svm,
     data,

@@ -19,7 +19,7 @@ WIDE_COLUMNS = 9
 """Columns up to which a table has the usual size of print."""
 TEXT_INCHES = 9.0
 
-_STYLE = """
+STYLE = """
 :root {color-scheme: light dark; --line: #8886}
 body {font: 15px/1.5 system-ui, sans-serif; max-width: 78rem; margin: 2rem auto; padding: 0 1rem}
 h1 {font-size: 1.6rem} h2 {margin-top: 3rem; border-top: 2px solid var(--line); padding-top: 1rem}
@@ -28,6 +28,7 @@ img {max-width: 100%; background: white; padding: 6px; box-sizing: border-box}
 caption {text-align: left; padding: 4px 0} th, td {padding: 2px 10px 2px 0; border-bottom: 1px solid var(--line)}
 th {text-align: left; position: sticky; top: 0} td.number {text-align: right; font-variant-numeric: tabular-nums}
 """
+"""What pages of this kind look like, in the dark and in the light."""
 _PREAMBLE = r"""\documentclass{article}
 \usepackage[utf8]{inputenc}
 \usepackage[T1]{fontenc}
@@ -36,7 +37,7 @@ _PREAMBLE = r"""\documentclass{article}
 \IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
 \setlength{\tabcolsep}{3pt}
 \begin{document}
-\title{Stored answers: tables and figures}
+\title{TITLE}
 \date{}
 \maketitle
 """
@@ -97,7 +98,7 @@ def html(sections: Sequence[Section], notes: Sequence[str] = ()) -> str:
     lines = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width"><title>Stored answers</title>',
-        f"<style>{_STYLE}</style></head><body><h1>Stored answers: tables and figures</h1>",
+        f"<style>{STYLE}</style></head><body><h1>Stored answers: tables and figures</h1>",
         "<p>The same as LaTeX: <a href='report.tex'>report.tex</a>.</p>",
         *left_out,
         f"<ul>{''.join(contents)}</ul>",
@@ -119,20 +120,21 @@ def _html_section(place: int, section: Section) -> Iterator[str]:
     for figure in section.figures:
         yield from _html_figure(figure)
     for table in section.tables:
-        yield from _html_table(table)
+        yield from html_table(table)
 
 
 def _html_figure(figure: Drawn) -> Iterator[str]:
-    name = markup.escape(figure.name.capitalize())
+    name = markup.escape(upper_first(figure.name))
     yield f"<h3>{name}</h3>"
     yield f"<img src='{figure.stem}.svg' alt='Figure: {name}' loading='lazy' width='{96 * figure.size[0]:.0f}'>"
-    yield f"<p>{_links(figure.stem, ('pdf', 'svg', 'png'))}</p>"
+    yield f"<p>{links(figure.stem, ('pdf', 'svg', 'png'))}</p>"
 
 
-def _html_table(table: Printed) -> Iterator[str]:
+def html_table(table: Printed, endings: Sequence[str] = ("csv", "tex")) -> Iterator[str]:
+    """A table's first rows in HTML, and links to its files with those endings."""
     shown = tables.as_words(table.rows[:SHOWN_ROWS])
     caption = markup.escape(table.caption.replace("\\%", "%"))
-    yield f"<h3>{markup.escape(table.name.capitalize())}</h3><div class='scroll'><table>"
+    yield f"<h3>{markup.escape(upper_first(table.name))}</h3><div class='scroll'><table>"
     yield f"<caption>{caption}</caption><thead><tr>"
     yield "".join(f"<th scope='col'>{markup.escape(head)}</th>" for head in shown[0])
     yield "</tr></thead><tbody>"
@@ -140,7 +142,7 @@ def _html_table(table: Printed) -> Iterator[str]:
         yield f"<tr>{''.join(_html_cell(row[head], word) for head, word in words.items())}</tr>"
     yield "</tbody></table></div>"
     rest = f"The first {SHOWN_ROWS} of {len(table.rows):,} rows. " if len(table.rows) > SHOWN_ROWS else ""
-    yield f"<p>{rest}{_links(table.stem, ('csv', 'tex'))}</p>"
+    yield f"<p>{rest}{links(table.stem, endings)}</p>"
 
 
 def _html_cell(value: tables.Cell, word: str) -> str:
@@ -148,14 +150,27 @@ def _html_cell(value: tables.Cell, word: str) -> str:
     return f"<td{kind}>{markup.escape(word)}</td>"
 
 
-def _links(stem: str, endings: Sequence[str]) -> str:
+def upper_first(words: str) -> str:
+    """Words with a capital first letter; the others stay as they are, as in `Grad-CAM`."""
+    return words[:1].upper() + words[1:]
+
+
+def links(stem: str, endings: Sequence[str]) -> str:
+    """Links to the files of a figure or table, by their endings."""
     return " · ".join(f"<a href='{stem}.{ending}'>{ending.upper()}</a>" for ending in endings)
 
 
 def latex(sections: Sequence[Section]) -> str:
     """A LaTeX document of all figures and of the tables that fit a document; pdflatex compiles it beside its files."""
     body = [line for section in sections for line in _latex_section(section)]
-    return compilable("\n".join([_PREAMBLE, *body, r"\end{document}", ""]))
+    return compilable(
+        "\n".join([preamble("Stored answers: tables and figures"), *body, r"\end{document}", ""])
+    )
+
+
+def preamble(title: str) -> str:
+    """A document's first lines, up to its title (words, not LaTeX)."""
+    return _PREAMBLE.replace("TITLE", escaped(title))
 
 
 def _latex_section(section: Section) -> Iterator[str]:
@@ -163,19 +178,30 @@ def _latex_section(section: Section) -> Iterator[str]:
     named = [f"{letter}: {name}" for letter, name in zip("AB", section.models, strict=False)]
     yield escaped("; ".join([*named, *section.models[2:]]) + ".")
     for figure in section.figures:
-        width = min(1.0, figure.size[0] / TEXT_INCHES)
-        most = rf"width={width:.2f}\linewidth,height=0.8\textheight,keepaspectratio"
-        yield rf"\begin{{figure}}[htbp]\centering\includegraphics[{most}]{{{figure.stem}.pdf}}"
-        yield rf"\caption{{{escaped(figure.name.capitalize())}. {escaped(section.title)}.}}\end{{figure}}"
+        yield latex_figure(figure.stem, figure.size[0], f"{upper_first(figure.name)}. {section.title}.")
     yield r"\clearpage"
     for table in section.tables:
-        if len(table.rows) <= PRINTED_ROWS:
-            size = r"\tiny" if len(table.rows[0]) > WIDE_COLUMNS else r"\scriptsize"
-            yield rf"{{{size}\input{{{table.stem}.tex}}}}"
-        else:
-            words = f"{table.name.capitalize()}: {len(table.rows):,} rows, in {table.stem}.csv and .tex."
-            yield rf"\par\noindent {escaped(words)}"
+        yield latex_table(table)
     yield r"\clearpage"
+
+
+def latex_figure(stem: str, inches: float, caption: str) -> str:
+    """A figure from its PDF, as wide as it was drawn where the page has room; the caption is words, not LaTeX."""
+    width = min(1.0, inches / TEXT_INCHES)
+    most = rf"width={width:.2f}\linewidth,height=0.8\textheight,keepaspectratio"
+    return (
+        rf"\begin{{figure}}[htbp]\centering\includegraphics[{most}]{{{stem}.pdf}}"
+        rf"\caption{{{escaped(caption)}}}\end{{figure}}"
+    )
+
+
+def latex_table(table: Printed) -> str:
+    """A table that fits a document, from its file, or a word on where the longer one is."""
+    if len(table.rows) > PRINTED_ROWS:
+        words = f"{upper_first(table.name)}: {len(table.rows):,} rows, in {table.stem}.csv and .tex."
+        return rf"\par\noindent {escaped(words)}"
+    size = r"\tiny" if len(table.rows[0]) > WIDE_COLUMNS else r"\scriptsize"
+    return rf"{{{size}\input{{{table.stem}.tex}}}}"
 
 
 _COMMANDS: dict[str, str] = {

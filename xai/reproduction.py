@@ -86,3 +86,11 @@ def _embeddings(content: bytes, image: Path | None) -> dict[str, bytes]:
     from xai.embedding_export import reproduce_files
 
     return reproduce_files(content, image)
+
+
+@register("xai-compare-1")
+def _comparisons(content: bytes, image: Path | None) -> dict[str, bytes]:
+    """Reports of two networks compared, of the command `compare` and the page Compare."""
+    from xai.compare.story_again import reproduce_files
+
+    return reproduce_files(content, image)

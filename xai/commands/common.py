@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -39,6 +41,23 @@ def show_progress() -> Callable[[int, int, str], None]:
             bars.pop(what).close()
 
     return show
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """The signals that came; the first of each kind ends the work after the batch at hand, the second at once."""
+    came: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        came.append(number)
+        signal.signal(number, before[signal.Signals(number)])
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def wrote(paths: Sequence[Path]) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xai.commands.common import check_device, percent, progress_bar, show_progress, wrote
+from xai.commands.common import check_device, percent, progress_bar, show_progress, stop_signals, wrote
 
 if TYPE_CHECKING:
     from models.cards import Card
@@ -98,7 +97,7 @@ def _sweep(cells: Sequence[Cell], arguments: argparse.Namespace) -> tuple[Summar
     from xai.evaluation import sweep
 
     bars = progress_bar(len(cells), "cells")
-    with bars as bar, _stop_signals() as signals, _engine(arguments) as engine:
+    with bars as bar, stop_signals() as signals, _engine(arguments) as engine:
         bar.bar_format = _BAR
 
         def report(done: float, total: int, what: str) -> None:
@@ -129,23 +128,6 @@ def _engine(arguments: argparse.Namespace) -> contextlib.AbstractContextManager[
     if arguments.workers:
         raise ValueError(f"--workers is {arguments.workers}, but only --engine ray has workers.")
     return contextlib.nullcontext()
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """The signals that came; the first of each kind ends the sweep after the batch at hand, the second at once."""
-    came: list[int] = []
-
-    def note(number: int, _frame: object) -> None:
-        came.append(number)
-        signal.signal(number, before[signal.Signals(number)])
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _accuracies(cells: Sequence[Cell], rows: Mapping[Cell, Row]) -> list[str]:

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from xai.compare import store
 from xai.compare.bench import Bench
-from xai.compare.sections import Found, Measured, Section, all_sections
+from xai.compare.clock import Clock, Told, listening
+from xai.compare.sections import Found, Measured, Section, all_sections, section
 from xai.compare.study import Facts
-
-Told = Callable[[float, float, str], None]
-"""Called as `told(done, total, what)`, in sections."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A finished comparison: the rows of each section, what they say, and why questions were not asked."""
+    """A finished comparison: the rows of each section, what they say, and why questions were not asked.
+
+    `failed` says why sections could not be answered; `seconds` is how long measuring took where it was done just now,
+    and `summarising` how long it took to say what the rows mean.
+    """
 
     facts: Facts
     rows: dict[str, Measured]
     found: dict[str, Found]
     skipped: dict[str, str]
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    summarising: dict[str, float] = field(default_factory=dict)
+    tasks: dict[str, int] = field(default_factory=dict)
 
 
 def run(
@@ -30,34 +37,72 @@ def run(
 ) -> Compared:
     """Measure every section, or those `wanted`, that can be asked; rows are kept in `folder` and read from there.
 
-    Raises `Cancelled` when the bench is told to end (sections that are done stay), and `ValueError` with one sentence.
+    `told` hears of shares of the time. A section that raises `ValueError` stands in `failed`; the others are asked all
+    the same. Raises `Cancelled` when the bench is told to end (sections that are done stay), and `ValueError` for a
+    section that there is not.
     """
-    facts, rows, skipped = bench.facts, {}, {}
-    chosen = [section for section in all_sections() if wanted is None or section.name in wanted]
-    for place, section in enumerate(chosen):
-        if told:
-            told(place, len(chosen), section.title)
-        if why := section.applies(facts):
-            skipped[section.name] = why
-        else:
-            rows[section.name] = measured(bench, section, folder)
-    if told:
-        told(len(chosen), len(chosen), "")
-    return summarised(facts, rows, skipped)
+    chosen = selected(wanted)
+    skipped = {each.name: why for each in chosen if (why := each.applies(bench.facts))}
+    asked = [each for each in chosen if each.name not in skipped]
+    rows = _stored(bench.facts, asked, folder)
+    clock = Clock([each for each in asked if each.name not in rows], len(bench.facts.conditions), told)
+    seconds, failed = {}, {}
+    with listening(bench, clock):
+        for each in clock.sections:
+            clock.begin(each)
+            started = time.monotonic()
+            try:
+                rows[each.name] = _measured(bench, each, folder)
+            except ValueError as error:
+                failed[each.name] = " ".join(str(error).split())
+            seconds[each.name] = time.monotonic() - started
+    clock.finish()
+    return summarised(bench.facts, rows, skipped, failed=failed, seconds=seconds, tasks=clock.tasks)
+
+
+def selected(wanted: Collection[str] | None) -> list[Section]:
+    """The sections named, or all, in order; raises `ValueError` for one that there is not."""
+    names = None if wanted is None else {section(name).name for name in wanted}
+    return [each for each in all_sections() if names is None or each.name in names]
+
+
+def _stored(facts: Facts, sections: Collection[Section], folder: Path | None) -> dict[str, Measured]:
+    found = {each.name: store.read(folder, facts, each) for each in sections} if folder else {}
+    return {name: rows for name, rows in found.items() if rows is not None}
 
 
 def measured(bench: Bench, section: Section, folder: Path | None = None) -> Measured:
     """The rows of one section, read where they are there."""
     found = store.read(folder, bench.facts, section) if folder else None
-    if found is None:
-        found = section.measure(bench)
-        if folder:
-            store.write(folder, bench.facts, section, found)
+    return _measured(bench, section, folder) if found is None else found
+
+
+def _measured(bench: Bench, section: Section, folder: Path | None) -> Measured:
+    found = section.measure(bench)
+    if folder:
+        store.write(folder, bench.facts, section, found)
     return found
 
 
-def summarised(facts: Facts, rows: dict[str, Measured], skipped: dict[str, str]) -> Compared:
-    """What rows say, computed from them alone."""
-    by_name = {section.name: section for section in all_sections()}
-    found = {name: by_name[name].summarise(facts, measured) for name, measured in rows.items()}
-    return Compared(facts, rows, found, skipped)
+def summarised(
+    facts: Facts,
+    rows: Mapping[str, Measured],
+    skipped: Mapping[str, str],
+    *,
+    failed: Mapping[str, str] | None = None,
+    seconds: Mapping[str, float] | None = None,
+    tasks: Mapping[str, int] | None = None,
+) -> Compared:
+    """What rows say, computed from them alone; sections in their order."""
+    found, took, problems = {}, {}, dict(failed or {})
+    ordered = {each.name: rows[each.name] for each in all_sections() if each.name in rows}
+    for name, tables in ordered.items():
+        started = time.monotonic()
+        try:
+            found[name] = section(name).summarise(facts, tables)
+        except ValueError as error:
+            problems[name] = " ".join(str(error).split())
+        took[name] = time.monotonic() - started
+    return Compared(
+        facts, ordered, found, dict(skipped), problems, dict(seconds or {}), took, dict(tasks or {})
+    )
