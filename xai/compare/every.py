@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from xai.compare import errors, flips
+from xai.compare import agreement, errors, flips
 
-__all__ = ["errors", "flips"]
+__all__ = ["agreement", "errors", "flips"]

@@ -1,0 +1,314 @@
+"""What the rows of agreement say: of A and B, of two seeds, of shuffled images, of the centre, and of degradations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from xai.compare import agreement_words as words
+from xai.compare.map_seeds import SeedNull, seed_null
+from xai.compare.resampling import Estimate, estimates, mean, sign_flip_tests, sign_flips
+from xai.compare.sections import Found, Measured, Table
+from xai.compare.study import Facts, nan_to_none
+from xai.statistics import holm
+
+FEWEST = 10
+"""Images below which nothing is said of seeds, and of a class."""
+LEVEL = 0.05
+MEASURES = ("spearman", "overlap", "centred")
+
+
+def one_training(facts: Facts) -> bool:
+    """Whether A and B are networks of one training: the same network, or two seeds."""
+    a, b = facts.networks
+    return b.name == a.name or b.name in a.peers
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The measured tables as arrays: K networks, A and B first, N images, C conditions."""
+
+    facts: Facts
+    tables: Measured
+
+    @property
+    def training(self) -> np.ndarray:
+        """0 for networks of A's training, 1 for B's if that is another, `(K,)`."""
+        return self.tables["networks"]["training"]
+
+    @cached_property
+    def pairs(self) -> dict[str, np.ndarray]:
+        """Columns of the table of pairs, each `(K, K, N)` and symmetric; whether two networks explain the same class
+        is `same`."""
+        table, count = self.tables["pairs"], len(self.training)
+        place = (table["first"], table["second"], table["image"])
+        found = {}
+        for name in ("same", *MEASURES):
+            values = np.full((count, count, self.facts.images), np.nan)
+            values[place] = table[name]
+            values[place[1], place[0], place[2]] = table[name]
+            found[name] = values
+        return found
+
+    @cached_property
+    def same(self) -> np.ndarray:
+        """Images on which A and B predict the same class, bool `(N,)`."""
+        return self.pairs["same"][0, 1] == 1
+
+    @cached_property
+    def common(self) -> np.ndarray:
+        """Images on which all networks predict the same class and all maps can be compared, bool `(N,)`."""
+        upper = np.triu_indices(len(self.training), 1)
+        every = (self.pairs["same"][upper] == 1).all(axis=0)
+        return every & ~np.isnan(self.pairs["spearman"][upper]).any(axis=0)
+
+    @cached_property
+    def conditions(self) -> dict[str, np.ndarray]:
+        """Columns of the table of conditions, float64 `(N, C)`, NaN where A and B don't explain the same class."""
+        table = self.tables["conditions"]
+        found = {}
+        for name in ("spearman", "overlap", "shuffled", "shuffled_class"):
+            values = np.full((self.facts.images, len(self.facts.conditions)), np.nan)
+            values[table["image"], table["condition"]] = np.where(table["same"], table[name], np.nan)
+            found[name] = values
+        return found
+
+    def seeds_of(self, place: int) -> list[int]:
+        """Numbers of the other networks of A's (0) or B's (1) training, without A and B."""
+        return [k for k in range(2, len(self.training)) if self.training[k] == self.training[place]]
+
+    def similarity(self, measure: str = "spearman") -> np.ndarray:
+        """Mean agreement of every two networks on the images common to all, `(K, K)`, NaN on the diagonal."""
+        values = self.pairs[measure][..., self.common]
+        if values.shape[-1] == 0:
+            return np.full(values.shape[:2], np.nan)
+        return np.where(np.eye(len(values), dtype=bool), np.nan, values.mean(axis=-1))
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A mean difference over images with the p of flipping its signs, and that p adjusted for its family."""
+
+    estimate: Estimate
+    p_value: float
+    p_holm: float = float("nan")
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            **self.estimate.to_json(),
+            "p": nan_to_none(self.p_value),
+            "p_holm": nan_to_none(self.p_holm),
+        }
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All that is computed of the rows; `words` says it.
+
+    `measures` are means over the images `same` to A and B, `everywhere` over all. `shuffled` and `shuffled_class` are
+    of the same images as `beside` and `beside_class`. `on_common`, by `ab`, `a` and `b`, are agreements on the images
+    that all networks call the same; `closer` how much more A (and B) agrees with its own seeds there.
+    """
+
+    measures: Mapping[str, Estimate]
+    everywhere: Estimate
+    shuffled: Mapping[str, tuple[Estimate, Estimate, Tested]]
+    on_common: Mapping[str, Estimate]
+    closer: Mapping[str, Tested]
+    null: SeedNull | None
+    centre: tuple[Estimate, Estimate]
+    changes: tuple[Tested, ...]
+    agreement: tuple[Estimate, ...]
+
+
+def seen(rows: Rows) -> Seen:
+    """Everything that the rows say, as numbers."""
+    seed = rows.facts.study.seed
+    shuffled = {name: _shuffled(rows, name, place) for place, name in enumerate(words.SHUFFLED)}
+    closer = {letter: _closer(rows, place) for place, letter in enumerate("ab") if rows.seeds_of(place)}
+    tests = [found[2] for found in shuffled.values()] + list(closer.values())
+    adjusted = iter(_adjusted(tests))
+    return Seen(
+        {name: mean(rows.pairs[name][0, 1][rows.same], seed) for name in MEASURES},
+        mean(rows.pairs["spearman"][0, 1], seed),
+        {name: (*found[:2], next(adjusted)) for name, found in shuffled.items()},
+        _on_common(rows),
+        {letter: next(adjusted) for letter in closer},
+        _null(rows),
+        (_centre(rows, 0), _centre(rows, 1)),
+        _changes(rows),
+        tuple(estimates(rows.conditions["spearman"], seed)),
+    )
+
+
+def _shuffled(rows: Rows, name: str, place: int) -> tuple[Estimate, Estimate, Tested]:
+    """Agreement on the images that can be shuffled, that of shuffled ones, and the difference with its p.
+
+    p is that of the mean agreement among the random orders: one-sided, and never below 1 / (orders + 1).
+    """
+    seed = rows.facts.study.seed
+    other = rows.conditions[name][:, 0]
+    own = np.where(np.isnan(other), np.nan, rows.conditions["spearman"][:, 0])
+    beside, shuffled, more = (mean(values[rows.same], seed) for values in (own, other, own - other))
+    table = rows.tables["shuffles"]
+    orders = table["spearman"][table["within_class"] == place]
+    p_value = float("nan")
+    if more.n and len(orders):
+        p_value = float(1 + (orders >= beside.value - 1e-6).sum()) / (1 + len(orders))
+    return beside, shuffled, Tested(more, p_value)
+
+
+def _closer(rows: Rows, place: int) -> Tested:
+    """How much more A (0) or B (1) agrees with its own seeds than with the other network, image by image."""
+    spearman = rows.pairs["spearman"][..., rows.common]
+    own = spearman[place, rows.seeds_of(place)].mean(axis=0)
+    difference = own - spearman[0, 1]
+    if len(difference) < FEWEST:
+        return Tested(mean([]), float("nan"))
+    seed = rows.facts.study.seed
+    return Tested(mean(difference, seed), sign_flips(difference, seed))
+
+
+def _adjusted(tests: list[Tested]) -> list[Tested]:
+    adjusted = holm([test.p_value for test in tests])
+    return [Tested(test.estimate, test.p_value, p) for test, p in zip(tests, adjusted, strict=True)]
+
+
+def _on_common(rows: Rows) -> dict[str, Estimate]:
+    spearman = rows.pairs["spearman"][..., rows.common]
+    found = {"ab": spearman[0, 1]}
+    for place, letter in enumerate("ab"):
+        own = [place, *rows.seeds_of(place)]
+        upper = [(i, j) for number, i in enumerate(own) for j in own[number + 1 :]]
+        if upper:
+            found[letter] = np.mean([spearman[pair] for pair in upper], axis=0)
+    return {name: mean(values, rows.facts.study.seed) for name, values in found.items()}
+
+
+def _null(rows: Rows) -> SeedNull | None:
+    if one_training(rows.facts) or rows.common.sum() < FEWEST:
+        return None
+    return seed_null(rows.similarity(), rows.training == 1, rows.facts.study.seed)
+
+
+def _centre(rows: Rows, network: int) -> Estimate:
+    table = rows.tables["centre"]
+    return mean(table["spearman"][table["network"] == network], rows.facts.study.seed)
+
+
+def _changes(rows: Rows) -> tuple[Tested, ...]:
+    """Agreement under each degradation less that on the clean images, Holm over all of them."""
+    values = rows.conditions["spearman"]
+    changes, seed = values[:, 1:] - values[:, :1], rows.facts.study.seed
+    tests = zip(estimates(changes, seed), sign_flip_tests(changes, seed), strict=True)
+    return tuple(_adjusted([Tested(estimate, float(p)) for estimate, p in tests]))
+
+
+def summarise(facts: Facts, rows: Measured) -> Found:
+    """Whether A and B look at the same places, and whether they differ by more than two seeds do."""
+    read = Rows(facts, rows)
+    found = seen(read)
+    kind = words.kind_of(facts, found, one=one_training(facts))
+    return Found(
+        words.verdict(facts, found, kind),
+        words.sentences(facts, found, kind, counts(read)),
+        numbers(read, found, kind),
+        {**words.tables(facts, found), **_class_table(read), **_pair_table(read)},
+        words.undefined(facts, counts(read)),
+        {"differ": True, "alike": False}.get(kind),
+    )
+
+
+def counts(rows: Rows) -> dict[str, int]:
+    """How many images there are of each kind, and how many have no number."""
+    table, labels = rows.tables["centre"], rows.tables["images"]["class"][rows.same]
+    constant = [int(table["constant"][table["network"] == k].sum()) for k in range(len(rows.training))]
+    _, sizes = np.unique(labels, return_counts=True)
+    clean = rows.conditions
+    alone = ~np.isnan(clean["spearman"][:, 0]) & np.isnan(clean["shuffled_class"][:, 0])
+    cells = rows.tables["conditions"]
+    blank = cells["same"] & (cells["condition"] > 0) & np.isnan(cells["spearman"])
+    return {
+        "images": rows.facts.images,
+        "same": int(rows.same.sum()),
+        "different": int((~rows.same).sum()),
+        "common": int(rows.common.sum()),
+        "networks": len(rows.training),
+        "constant_a": constant[0],
+        "constant_b": constant[1],
+        "constant_others": sum(constant[2:]),
+        "alone": int(alone.sum()),
+        "small_classes": int((sizes < FEWEST).sum()),
+        "blank_degraded": int(blank.sum()),
+        "degraded": int((cells["same"] & (cells["condition"] > 0)).sum()),
+    }
+
+
+def numbers(rows: Rows, found: Seen, kind: str) -> dict[str, Any]:
+    """Every number quoted, JSON-able."""
+    names = [condition.name for condition in rows.facts.conditions]
+    return {
+        "kind": kind,
+        "counts": counts(rows),
+        "agreement": {name: estimate.to_json() for name, estimate in found.measures.items()},
+        "all_images": found.everywhere.to_json(),
+        "shuffled": {
+            name: {"agreement": own.to_json(), "shuffled": other.to_json(), "more": more.to_json()}
+            for name, (own, other, more) in found.shuffled.items()
+        },
+        "on_common": {name: estimate.to_json() for name, estimate in found.on_common.items()},
+        "closer_to_seeds": {letter: test.to_json() for letter, test in found.closer.items()},
+        "networks_test": None if found.null is None else asdict(found.null),
+        "centre": {letter: estimate.to_json() for letter, estimate in zip("ab", found.centre, strict=True)},
+        "conditions": {name: e.to_json() for name, e in zip(names, found.agreement, strict=True)},
+        "changes": {name: test.to_json() for name, test in zip(names[1:], found.changes, strict=True)},
+    }
+
+
+def _pair_table(rows: Rows) -> dict[str, list[dict[str, Any]]]:
+    """Every two networks on the images common to all."""
+    names, upper = rows.tables["networks"]["name"], np.triu_indices(len(rows.training), 1)
+    if len(rows.training) < 3:
+        return {}
+    values = [estimates(rows.pairs[measure][upper][:, rows.common].T) for measure in MEASURES]
+    table = []
+    for place, (first, second) in enumerate(zip(*upper, strict=True)):
+        own = rows.training[first] == rows.training[second]
+        rank, overlap, centred = (column[place] for column in values)
+        table.append(
+            {
+                "network": str(names[first]),
+                "other network": str(names[second]),
+                "one training": "yes" if own else "no",
+                **words.cells(rank),
+                "top-20 % overlap": nan_to_none(overlap.value),
+                "Spearman without the mean maps": nan_to_none(centred.value),
+            }
+        )
+    return {words.PAIRS: table}
+
+
+def _class_table(rows: Rows) -> dict[str, list[dict[str, Any]]]:
+    """Agreement of A and B on clean images by the class that both predict; none for fewer than `FEWEST` images."""
+    classes: Table = rows.tables["images"]
+    table = []
+    for number, name in enumerate(rows.facts.classes):
+        own = (classes["class"] == number) & rows.same
+        count = int(own.sum())
+        enough = own if count >= FEWEST else np.zeros_like(own)
+        seed = rows.facts.study.seed
+        rank, other = (mean(rows.conditions[n][enough, 0], seed) for n in ("spearman", "shuffled_class"))
+        table.append(
+            {
+                "class": name,
+                "images": count,
+                **{head: cell for head, cell in words.cells(rank).items() if head != "n"},
+                "other images of the class": nan_to_none(other.value),
+            }
+        )
+    return {words.CLASSES: table}
