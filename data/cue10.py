@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -211,11 +212,14 @@ def _pairing(split: str, start: int, stop: int) -> tuple[Tensor, Tensor]:
     return shapes, (shapes + 1 + (index // 10) % 9) % 10
 
 
-def draw(split: str, start: int, stop: int, seed: int = SEED) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def draw(
+    split: str, start: int, stop: int, seed: int = SEED, *, tag: bool = True
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Draw scenes `start` to `stop` of a split.
 
     Returns images uint8 `(n, 3, 64, 64)`, masks bool `(n, 64, 64)`, and the classes of shape and texture, int64
-    `(n,)`. The mask holds the visible pixels whose centre is inside the object.
+    `(n,)`. The mask holds the visible pixels whose centre is inside the object. Without `tag`, scenes of `shortcut`
+    show what their tags hide.
     """
     shapes, textures = _pairing(split, start, stop)
     numbers, noise = _draw_numbers(split, start, stop, seed)
@@ -223,7 +227,7 @@ def draw(split: str, start: int, stop: int, seed: int = SEED) -> tuple[Tensor, T
     distance, weight = _object(numbers[:, 4:10], shapes, textures)
     picture = _paint(picture, numbers[:, 10:17], distance, weight)
     mask = distance < 0
-    if split == "shortcut":
+    if split == "shortcut" and tag:
         picture[:, :, :TAG, :TAG] = tag_colours()[shapes][..., None, None]
         mask[:, :TAG, :TAG] = False
     return (picture.clamp(0, 1) * 255).round().to(torch.uint8), mask, shapes, textures
@@ -266,6 +270,39 @@ def scene(split: str, index: int) -> ImageSet:
     return ImageSet(
         "cue10", split, images, shapes, CLASSES, (f"cue10/{split}/{index:05d}",), masks, attributes
     )
+
+
+def untagged(data: ImageSet) -> ImageSet:
+    """The same scenes of split `shortcut` with what their tags hide; all other pixels are those of `data`.
+
+    Raises `DatasetError` for other images.
+    """
+    _check_tagged(data)
+    images, masks = data.images.clone(), data.masks
+    masks = None if masks is None else masks.clone()
+    for row, name in enumerate(data.ids):
+        index = int(name.rsplit("/", 1)[1])
+        scenes, objects, *_ = draw(data.split, index, index + 1, tag=False)
+        images[row, :, :TAG, :TAG] = scenes[0, :, :TAG, :TAG]
+        if masks is not None:
+            masks[row, :TAG, :TAG] = objects[0, :TAG, :TAG]
+    return replace(data, images=images, masks=masks)
+
+
+def retagged(data: ImageSet, classes: Tensor) -> ImageSet:
+    """The same scenes of split `shortcut` with the tags of other classes, int64 `(N,)`.
+
+    Raises `DatasetError` for other images.
+    """
+    _check_tagged(data)
+    images = data.images.clone()
+    images[:, :, :TAG, :TAG] = (tag_colours()[classes] * 255).round().to(torch.uint8)[..., None, None]
+    return replace(data, images=images)
+
+
+def _check_tagged(data: ImageSet) -> None:
+    if (data.name, data.split) != ("cue10", "shortcut"):
+        raise DatasetError(f"{data.name} {data.split} has no tags; allowed are scenes of cue10 shortcut.")
 
 
 register(Dataset("cue10", "cue10 (drawn scenes)", tuple(SPLITS), CLASSES, SIZE, _load))

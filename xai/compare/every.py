@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from xai.compare import agreement, errors, flips
+from xai.compare import agreement, cues, errors, flips, frequencies
 
-__all__ = ["agreement", "errors", "flips"]
+__all__ = ["agreement", "cues", "errors", "flips", "frequencies"]
