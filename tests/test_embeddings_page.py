@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.embedding_helpers import embedding
 from tests.page_helpers import healthy, visit, words
 from xai import embedding_store
 from xai.ui import dataset_images, embedding_data, embedding_selected, explaining, job_panel, scatter
+from xai.ui.job import Report
 
 SHIPPED = [name for name, card in zoo.cards().items() if card.dataset == "cue10" and zoo.is_shipped(name)]
 pytestmark = pytest.mark.skipif(len(SHIPPED) < 2, reason="no two networks of cue10 ship with this checkout")
@@ -91,7 +93,7 @@ def test_links_that_ask_for_what_is_not_offered_are_told(link: dict[str, str]) -
 def test_many_images_are_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding_data, "AT_ONCE", 50)
     app = embeddings(b="")
-    assert "have not been made yet" in words(app)
+    assert "has not been made yet" in words(app)
     app.button(key="start maps").click().run()
     job = embedding_data.PANEL.place().job
     assert job is not None
@@ -100,6 +102,69 @@ def test_many_images_are_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
     app.run()
     assert healthy(app)
     assert "k nearest neighbours" in words(app) or "Silhouette" in words(app)
+
+
+@pytest.fixture
+def another() -> Iterator[Callable[[], None]]:
+    """A job makes the maps of another request, until this is called."""
+    end = threading.Event()
+
+    def work(report: Report, _cancelled: Any) -> None:
+        report(1, 4, "its features")
+        end.wait(60)
+        raise ValueError("the disk is full.")
+
+    job = embedding_data.PANEL.place().start("Maps of another", work, "another")
+
+    def stop() -> None:
+        end.set()
+        job.wait(60)
+
+    yield stop
+    stop()
+
+
+def test_while_another_map_is_made_small_ones_are_drawn_and_large_ones_wait(
+    another: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = embeddings(b="")
+    assert healthy(app)
+    assert "Silhouette" in words(app)
+    explaining.results.clear()
+    monkeypatch.setattr(embedding_data, "AT_ONCE", 50)
+    app = embeddings(b="", method="umap")
+    assert healthy(app)
+    assert "The UMAP map of 100 images of cue10 test by alexnet-cue10-s0 has not been made yet" in words(app)
+    assert "Another map is being made: this one can be started when that ends" in words(app)
+    (bar,) = app.get("progress")
+    assert "Maps of another" in bar.proto.text
+    assert not [button for button in app.button if button.key == "start maps"]
+    another()
+    app.run()
+    assert not app.error, "what failed was another's"
+    assert app.button(key="start maps")
+
+
+def test_what_failed_is_said_where_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding_data, "AT_ONCE", 50)
+    go, wait = threading.Event(), embedding_store.stored
+
+    def stored(*_: Any, **__: Any) -> None:
+        go.wait(60)
+        raise ValueError("the disk is full.")
+
+    monkeypatch.setattr(embedding_store, "stored", stored)
+    app = embeddings(b="")
+    app.button(key="start maps").click().run()
+    job = embedding_data.PANEL.place().job
+    assert job is not None
+    go.set()
+    job.wait(60)
+    app.run()
+    assert [error.value.replace("\\", "") for error in app.error] == [f"{job.title}: the disk is full."]
+    monkeypatch.setattr(embedding_store, "stored", wait)
+    app.radio(key="method").set_value("tsne").run()
+    assert not app.error
 
 
 def test_maps_are_read_again_without_the_networks(monkeypatch: pytest.MonkeyPatch) -> None:

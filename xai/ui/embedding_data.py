@@ -8,10 +8,12 @@ from typing import Any
 import streamlit as st
 
 from data.datasets import DatasetError, ImageSource, evenly_spread
+from data.degradations import DEGRADATIONS
 from xai import embedding_store
 from xai.embedding import Embedding, EmbeddingRequest
 from xai.evaluation import Cancelled
 from xai.evaluation_store import data_sha256
+from xai.projection import METHODS
 from xai.ui import channel_data, dataset_images, explaining, widgets
 from xai.ui.job import Report, Work
 from xai.ui.job_panel import Words, panel, watch
@@ -47,16 +49,20 @@ def images_of(request: EmbeddingRequest) -> ImageSource:
 
 
 def get(request: EmbeddingRequest) -> Embedding | None:
-    """The embedding, computed on the spot where it is small; None, with a job to start or to watch, where it is not."""
+    """The embedding, computed on the spot where it is small; None, with a job to start or to watch, where it is not.
+
+    The server makes one large embedding at a time, which may be another visitor's, or one that was asked for before.
+    """
     found: Embedding | None = explaining.results().get(key_of(request)) or _read(request)
     if found is not None:
         return found
-    running = PANEL.running()
-    if running is not None:
-        watch(PANEL)
-        return None
+    job = PANEL.running() or PANEL.seen()
+    if job is not None and job.about == key_of(request):
+        if job.running:
+            watch(PANEL)
+            return None
+        PANEL.say_error()
     PANEL.say_refused()
-    PANEL.say_error()
     count = len(images_of(request))
     if count <= AT_ONCE:
         with channel_data.bar() as progress:
@@ -96,23 +102,35 @@ def _keep(request: EmbeddingRequest, found: Embedding) -> Embedding:
 
 
 def _offer(request: EmbeddingRequest, count: int) -> None:
-    """The button that starts the work on many images."""
-    networks = " and ".join(request.models)
-    title = f"maps of {count:,} images of {request.dataset} {request.split}"
+    """The button that starts the work on many images, or what it has to wait for."""
+    title = _title(request, count)
+    running = PANEL.running()
     st.info(
         widgets.plain(
-            f"The {title} by {networks} have not been made yet. That takes some minutes and goes on in the background; "
+            f"The {title} has not been made yet. That takes some minutes and goes on in the background; "
             f"up to {AT_ONCE:,} images are arranged at once."
+            + (" Another map is being made: this one can be started when that ends." if running else "")
         )
     )
+    if running is not None:
+        watch(PANEL)
+        return
     st.button(
         "Make the maps",
         key="start maps",
         on_click=PANEL.start,
-        args=(title, _work(request)),
+        args=(title, _work(request), key_of(request)),
         icon=":material/play_arrow:",
         type="primary",
     )
+
+
+def _title(request: EmbeddingRequest, count: int) -> str:
+    """What is to be made, in words that tell it from others."""
+    method = METHODS[request.projecting.method].title
+    degraded = f" under {DEGRADATIONS[request.degradation].title}" if request.severities else ""
+    networks = " and ".join(request.models)
+    return f"{method} map of {count:,} images of {request.dataset} {request.split}{degraded} by {networks}"
 
 
 def _work(request: EmbeddingRequest) -> Work[None]:

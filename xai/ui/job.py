@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -17,12 +17,13 @@ Work = Callable[[Report, Callable[[], bool]], T]
 class Job(Generic[T]):
     """Work that has been started; what it shows may be read from any thread at any time.
 
-    `unit` is what `done` and `total` count, where whoever started it says so.
+    `unit` is what `done` and `total` count, where whoever started it says so; `about` tells what it makes from what
+    other jobs of its place make.
     `outcome` is what the work returned, `error` what it raised; both None while it runs.
     """
 
-    def __init__(self, title: str, work: Work[T]) -> None:
-        self.title = title
+    def __init__(self, title: str, work: Work[T], about: Hashable = None) -> None:
+        self.title, self.about = title, about
         self.done, self.total, self.what, self.unit = 0.0, 1.0, "", ""
         self.outcome: T | None = None
         self.error: Exception | None = None
@@ -82,10 +83,10 @@ class Place:
         self.job: Job[object] | None = None
         self._lock = threading.Lock()
 
-    def start(self, title: str, work: Work[object]) -> Job[object]:
+    def start(self, title: str, work: Work[object], about: Hashable = None) -> Job[object]:
         """Start a job; raises `ValueError` while another runs."""
         with self._lock:
             if self.job is not None and self.job.running:
                 raise ValueError(f"{self.job.title} is still running: wait for it, or cancel it.")
-            self.job = Job(title, work)
+            self.job = Job(title, work, about)
             return self.job

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -48,15 +48,15 @@ class Panel:
         job = self.place().job
         return job if job is not None and st.session_state.get(f"{self.name}_seen") is job else None
 
-    def start(self, title: str, work: Work[Any]) -> None:
+    def start(self, title: str, work: Work[Any], about: Hashable = None) -> None:
         """Start a job; while another runs, the reason why not is said at the next `say_refused`."""
-        self.begin(title, work)
+        self.begin(title, work, about=about)
 
-    def begin(self, title: str, work: Work[Any], unit: str = "") -> Job[Any] | None:
-        """Start a job that counts its steps in `unit`; while another runs, None, and the reason why not is said at the
-        next `say_refused`."""
+    def begin(self, title: str, work: Work[Any], unit: str = "", about: Hashable = None) -> Job[Any] | None:
+        """Start a job that counts its steps in `unit` and makes what `about` names; while another runs, None, and the
+        reason why not is said at the next `say_refused`."""
         try:
-            job = self.place().start(title, work)
+            job = self.place().start(title, work, about)
         except ValueError as error:
             st.session_state[f"{self.name}_refused"] = str(error)
             return None
