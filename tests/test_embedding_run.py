@@ -111,6 +111,15 @@ def test_the_scale_that_fits_is_named_and_used(model: Model, data: ImageSet) -> 
     assert levels_of("gaussian_noise", "paper-relative") == (1, 2, 3)
 
 
+@pytest.mark.parametrize(("limit", "kept"), [(COUNT - 1, COUNT - 1), (COUNT, None), (10_000, None)])
+def test_a_limit_that_leaves_nothing_out_is_none(
+    model: Model, data: ImageSet, limit: int, kept: int | None
+) -> None:
+    found = made(model, data, replace(REQUEST, models=("one",), severities=(1.0,), limit=limit))
+    assert found.request.limit == kept
+    assert len(found.ids) == min(limit, COUNT)
+
+
 def test_progress_rises_to_the_end_and_cancelling_stops(model: Model, data: ImageSet) -> None:
     calls: list[tuple[float, float]] = []
     embed(

@@ -234,6 +234,21 @@ def test_what_was_kept_is_found_and_nothing_else() -> None:
         assert embedding_store.find(replace(made.request, **change), shas(made)) is None  # type: ignore[arg-type]
 
 
+def test_as_many_images_as_there_are_or_more_are_all_of_them() -> None:
+    made = embedding(models=("a",))
+    whole = replace(made, request=replace(made.request, limit=None))
+    embedding_store.keep(whole)
+    for limit, there in ((59, False), (60, True), (61, True)):
+        found = embedding_store.find(replace(made.request, limit=limit), shas(made))
+        assert (found is not None) == there
+        assert found is None or found.request.limit is None
+    for path in embedding_store.folder().iterdir():
+        path.unlink()
+    embedding_store.ship([whole])
+    for limit, there in ((59, False), (60, True)):
+        assert (embedding_store.find(replace(made.request, limit=limit), shas(made)) is not None) == there
+
+
 def test_seed_and_scale_count_only_where_images_are_degraded() -> None:
     made = embedding(severities=())
     embedding_store.keep(made)

@@ -90,6 +90,15 @@ def test_links_that_ask_for_what_is_not_offered_are_told(link: dict[str, str]) -
     assert "The link asked for what is not offered here" in words(app)
 
 
+def test_no_more_images_are_offered_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cue10.SPLITS, "test", 600)
+    app = embeddings(b="", embed_count="2000")
+    assert healthy(app), words(app)
+    assert app.selectbox(key="embed_count").options == ["all", "500"]
+    assert app.selectbox(key="embed_count").value == "all"
+    assert "The link asked for" not in words(app)
+
+
 def test_many_images_are_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding_data, "AT_ONCE", 50)
     app = embeddings(b="")

@@ -43,15 +43,17 @@ def embed(
         data = open_dataset(request.dataset, request.split, progress)
     images = evenly_spread(data, request.limit)
     models = [load(name) for name in request.models]
-    work = _Work(with_scale(request, images), progress, cancelled or (lambda: False))
+    work = _Work(settled(request, data), progress, cancelled or (lambda: False))
     classes = tuple(dict.fromkeys([*images.classes, *(name for model in models for name in model.classes)]))
     return work.run(models, images, classes)
 
 
-def with_scale(request: EmbeddingRequest, images: ImageSource) -> EmbeddingRequest:
-    """The request with the scale of severity that fits the images, where it names none."""
-    size = images.pixels(slice(0)).shape[-1]
-    return request if request.scale else replace(request, scale=default_scale(size, size))
+def settled(request: EmbeddingRequest, data: ImageSource) -> EmbeddingRequest:
+    """The request with what the split settles: the scale of severity that fits its images, where the request names
+    none, and no limit where there are not more images than that."""
+    size = data.pixels(slice(0)).shape[-1]
+    limit = None if request.limit is not None and request.limit >= len(data) else request.limit
+    return replace(request, limit=limit, scale=request.scale or default_scale(size, size))
 
 
 @dataclass

@@ -99,9 +99,14 @@ def find(request: EmbeddingRequest, sha256: Sequence[str], images: str = "") -> 
     """The embedding of a request: one computed before, or one that comes with the project; None where there is none.
 
     `sha256` are the hashes of the networks' weights in the order of `request.models`, `images` that of the images
-    (`evaluation_store.data_sha256`), needed for a user's own folder, which may change.
+    (`evaluation_store.data_sha256`), needed for a user's own folder, which may change. As many images as there are, or
+    more, are all of them.
     """
-    return _kept(request, sha256, images) or shipped(request, sha256)
+    found = _kept(request, sha256, images) or shipped(request, sha256)
+    if found is not None or request.limit is None:
+        return found
+    whole = find(replace(request, limit=None), sha256, images)
+    return whole if whole is not None and len(whole.ids) <= request.limit else None
 
 
 def _kept(request: EmbeddingRequest, sha256: Sequence[str], images: str) -> Embedding | None:
@@ -132,14 +137,14 @@ def stored(
     cancelled: Callable[[], bool] | None = None,
 ) -> Embedding:
     """The embedding of a request, found or else computed and kept; raises what `embed` raises."""
-    from xai.embedding_run import embed, with_scale
+    from xai.embedding_run import embed, settled
 
     cards = zoo.cards()
     hashes = [(cards[name] if name in cards else load(name).card).sha256 for name in request.models]
     data, images = None, ""
     if not _is_known(request, images):
         data = open_dataset(request.dataset, request.split, progress)
-        request, images = with_scale(request, data), data_sha256(data)
+        request, images = settled(request, data), data_sha256(data)
     found = find(request, hashes, images)
     if found is None:
         made = embed(request, load=load, data=data, progress=progress, cancelled=cancelled)

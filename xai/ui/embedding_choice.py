@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import streamlit as st
@@ -84,11 +85,33 @@ def _images(model: str) -> tuple[str, str, int | None] | None:
     name = widgets.one_of("Images of", "embed_images", offered, own)
     splits = dataset(name).splits
     split = widgets.one_of("Their split", "embed_split", splits, "test" if "test" in splits else splits[0])
-    usual = "all" if name == "cifar10-jpeg" else str(FIRST_COUNT)
-    words = {"all": "all", **{str(count): f"{count:,}" for count in COUNTS}}
-    help_words = "Fewer are spread evenly over the classes. More take longer."
-    count = widgets.one_of("How many", "embed_count", list(words), usual, words.__getitem__, help=help_words)
-    return name, split, None if count == "all" else int(count)
+    return name, split, _count(name, _size_of(name, split))
+
+
+def _size_of(name: str, split: str) -> float:
+    """How many images a split has; infinite where that is not known, as they are not here."""
+    try:
+        return len(dataset_images.opened(name, split))
+    except DatasetError:  # maps that come with the project need none
+        return math.inf
+
+
+def _count(name: str, size: float) -> int | None:
+    """How many of `size` images, None for all."""
+    offered = [str(count) for count in COUNTS if count < size]
+    usual = str(FIRST_COUNT) if size > FIRST_COUNT and name != "cifar10-jpeg" else "all"
+    kept = st.session_state[state.CHOICES].get("embed_count", [""])[0]
+    if kept in {str(count) for count in COUNTS} - set(offered):  # of a larger split
+        state.keep("embed_count", ["all"], [])
+    count = widgets.one_of(
+        "How many",
+        "embed_count",
+        ["all", *offered],
+        usual,
+        lambda one: "all" if one == "all" else f"{int(one):,}",
+        help="Fewer are spread evenly over the classes. More take longer.",
+    )
+    return None if count == "all" else int(count)
 
 
 def _fits(name: str, size: int) -> bool:
