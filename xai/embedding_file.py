@@ -47,6 +47,10 @@ MAX_ID_LENGTH = 1_000
 of one id."""
 
 
+_ROUNDING = 1e-6
+"""By how much a measure may be outside its range."""
+
+
 class EmbeddingFileError(ExplanationError):
     """A file of embeddings that can't be used; the message is one sentence."""
 
@@ -109,8 +113,11 @@ def _facts(stream: Any, name: str) -> dict[str, Any]:
     unpacker = zlib.decompressobj()
     text = unpacker.decompress(base64.b85decode((shape.metadata or {})[KEY]), MAX_FACTS)
     facts: dict[str, Any] = json.loads(text)
-    if facts["format"] != FORMAT or not facts["embeddings"] or not 1 <= len(facts["classes"]) <= MAX_CLASSES:
+    if facts["format"] != FORMAT or not facts["embeddings"]:
         raise ValueError("another format")
+    classes = _texts(facts["classes"])
+    if not 1 <= len(set(classes)) == len(classes) <= MAX_CLASSES:
+        raise ValueError("no classes, or one twice")
     return facts
 
 
@@ -119,7 +126,7 @@ def _read(stream: Any, name: str) -> tuple[Embedding, ...]:
     schema = stream.schema_arrow
     if len(set(schema.names)) != len(schema.names):
         raise ValueError("a column twice")
-    reader = _Reader(stream.read(), tuple(str(each) for each in facts["classes"]))
+    reader = _Reader(stream.read(), tuple(facts["classes"]))
     return tuple(reader.embedding(each) for each in facts["embeddings"])
 
 
@@ -160,36 +167,47 @@ class _Reader:
         maps = tuple(self.map(each) for each in found["maps"])
         if tuple(each.model for each in maps) != request.models:
             raise ValueError("maps of other networks than the request's")
+        for each in maps:
+            if tuple(one.severity for one in each.degraded) != request.severities:
+                raise ValueError("other severities than the request's")
+            if each.neighbours.shape[1] != min(request.k, self.rows - 1):
+                raise ValueError("another number of neighbours than the request's")
         between = self.between(found["between"], maps)
         return Embedding(request, self.ids, self.labels, self.classes, maps, between, _texts(found["notes"]))
 
     def map(self, found: Mapping[str, Any]) -> Map:
-        names = found["neighbours"]
-        if len(names) > MOST_NEIGHBOURS:
-            raise ValueError("too many neighbours")
-        rows = np.arange(self.rows)[:, None]
-        neighbours = _within(self.columns(names), 0, self.rows).astype(np.int32)
-        if (neighbours == rows).any():
-            raise ValueError("an image that is its own neighbour")
+        neighbours = self.neighbours(found["neighbours"])
         return Map(
             str(found["model"]),
             str(found["sha256"]),
             str(found["layer"]),
-            int(found["dimensions"]),
+            _whole(found["dimensions"], 1, MAX_VALUES),
             self.coordinates(found["coordinates"]),
             neighbours,
             self.answers(found["answers"]),
             self.quality(found["quality"]),
-            tuple(self.degraded(each, len(names)) for each in found["degraded"]),
+            tuple(self.degraded(each, neighbours.shape[1]) for each in found["degraded"]),
             str(found["engine"]),
             _texts(found["notes"]),
         )
 
+    def neighbours(self, names: Sequence[str]) -> np.ndarray:
+        """Rows of other images, `(N, k)`, none twice in a row."""
+        if len(names) > MOST_NEIGHBOURS:
+            raise ValueError("too many neighbours")
+        found = _within(self.columns(names), 0, self.rows).astype(np.int32)
+        own = np.arange(self.rows, dtype=np.int32)[:, None]
+        if not np.diff(np.sort(np.hstack([own, found]))).all():
+            raise ValueError("an image that is its own neighbour, or one twice")
+        return found
+
     def coordinates(self, found: Mapping[str, Any]) -> np.ndarray:
+        last = 2 ** _whole(found["bits"], 8, 16) - 1
         low, high = (_numbers(found[end], (2,)) for end in ("low", "high"))
-        last = 2 ** int(found["bits"]) - 1
-        if not np.isfinite([low, high]).all() or (high < low).any() or not 8 <= int(found["bits"]) <= 16:
+        if not np.isfinite([low, high]).all() or (high < low).any():
             raise ValueError("no range of coordinates")
+        if np.abs([low, high]).max() > np.finfo(np.float32).max / 2:
+            raise ValueError("coordinates beyond single precision")
         steps = _within(self.columns(found["columns"], 2), 0, last + 1)
         return (low + steps * ((high - low) / last)).astype(np.float32)
 
@@ -202,12 +220,12 @@ class _Reader:
 
     def degraded(self, found: Mapping[str, Any], k: int) -> Degraded:
         return Degraded(
-            float(found["severity"]),
+            _number(found["severity"]),
             self.coordinates(found["coordinates"]),
             self.answers(found["answers"]),
             self.shared(found["overlap"], k),
-            _share(found["knn_accuracy"]),
-            _numbers(found["drift"], (len(self.classes),)),
+            self.share(found["knn_accuracy"]),
+            _ranged(_numbers(found["drift"], (len(self.classes),)), 0, math.inf),
         )
 
     def shared(self, name: str, k: int) -> np.ndarray:
@@ -216,23 +234,30 @@ class _Reader:
     def quality(self, found: Mapping[str, Any]) -> Quality:
         count = len(self.classes)
         return Quality(
-            _number(found["trustworthiness"]),
-            _number(found["continuity"]),
-            int(found["judged"]),
-            _share(found["knn_accuracy"]),
-            _share(found["knn_accuracy_2d"]),
-            _numbers(found["silhouette"], (count,)),
-            _number(found["mean_silhouette"]),
-            _numbers(found["distances"], (count, count)),
+            _measure(found["trustworthiness"]),
+            _measure(found["continuity"]),
+            _whole(found["judged"], 0, self.rows),
+            self.share(found["knn_accuracy"]),
+            self.share(found["knn_accuracy_2d"]),
+            _ranged(_numbers(found["silhouette"], (count,)), -1, 1),
+            _measure(found["mean_silhouette"], -1),
+            _ranged(_numbers(found["distances"], (count, count)), 0, math.inf),
             _texts(found["warnings"]),
         )
 
     def between(self, found: Mapping[str, Any] | None, maps: Sequence[Map]) -> Between | None:
+        if (found is None) != (len(maps) == 1):
+            raise ValueError("two maps with nothing said between them, or one with something")
         if found is None:
             return None
-        numbers = (_number(found[name]) for name in ("chance", "residual", "residual_2d"))
+        numbers = (_measure(found[name]) for name in ("chance", "residual", "residual_2d"))
         overlap = self.shared(found["overlap"], maps[0].neighbours.shape[1])
-        return Between(overlap, _share(found["mean"]), *numbers)
+        return Between(overlap, self.share(found["mean"]), *numbers)
+
+    def share(self, found: Sequence[Any]) -> Share:
+        """A share with its interval, of some of the images."""
+        value, low, high, n = found
+        return Share(_measure(value), _measure(low), _measure(high), _whole(n, 0, self.rows))
 
 
 def _within(values: np.ndarray, low: int, end: int) -> np.ndarray:
@@ -242,6 +267,8 @@ def _within(values: np.ndarray, low: int, end: int) -> np.ndarray:
 
 
 def _number(value: Any) -> float:
+    if value is not None and type(value) not in (int, float):
+        raise ValueError("no number")
     return math.nan if value is None else float(value)
 
 
@@ -253,9 +280,23 @@ def _numbers(values: Any, shape: tuple[int, ...]) -> np.ndarray:
     return np.array([_number(each) for each in found.ravel()], np.float64).reshape(shape)
 
 
-def _share(found: Sequence[Any]) -> Share:
-    value, low, high, n = found
-    return Share(_number(value), _number(low), _number(high), int(n))
+def _ranged(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Numbers from `low` to `high`, but for rounding, or NaN."""
+    if (values < low - _ROUNDING).any() or (values > high + _ROUNDING).any() or np.isinf(values).any():
+        raise ValueError(f"a measure outside {low} to {high}")
+    return values
+
+
+def _measure(value: Any, low: float = 0) -> float:
+    """A number from `low` to 1, NaN for None."""
+    return float(_ranged(np.array([_number(value)]), low, 1)[0])
+
+
+def _whole(value: Any, low: int, high: int) -> int:
+    """A whole number from `low` to `high`."""
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError(f"no whole number from {low} to {high}")
+    return value
 
 
 def _texts(found: Any) -> tuple[str, ...]:
