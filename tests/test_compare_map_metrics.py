@@ -29,6 +29,7 @@ def test_rows_are_what_each_pair_gives(grid: tuple[int, int], levels: int) -> No
     pairs = [(torch.from_numpy(x), torch.from_numpy(y)) for x, y in zip(a, b, strict=True)]
     for rows, one in (
         (metrics.spearman_rows(a, b), faithfulness.spearman),
+        (metrics.pearson_rows(a, b), faithfulness.pearson),
         (metrics.top_overlap_rows(a, b), faithfulness.top_k_overlap),
         (metrics.centre_shift_rows(a, b), faithfulness.centre_shift),
     ):

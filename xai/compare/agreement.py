@@ -29,24 +29,9 @@ def measure(bench: Bench) -> Measured:
     models = [bench.model(name) for name in listed["name"]]
     stacks = [_stack(bench, model) for model in models]
     groups, classes = _groups(bench, stacks[0], stacks[1])
-    a, b = (alike.products(stack.maps) for stack in stacks[:2])
-    seed, anywhere = bench.study.seed, np.where(groups >= 0, 0, -1)
-    images: Table = {
-        "image": np.arange(len(groups), dtype=np.int32),
-        "label": bench.data.labels.numpy().astype(np.int16),
-        "class": classes,
-        "drawn": alike.drawn(a, b, anywhere, (seed, 2)),
-        "drawn_class": alike.drawn(a, b, groups, (seed, 3)),
-    }
-    orders = [alike.shuffles(a, b, anywhere, (seed, 4)), alike.shuffles(a, b, groups, (seed, 5))]
-    return {
-        "networks": listed,
-        "images": images,
-        "pairs": alike.pairs(stacks),
-        "centre": alike.centre(stacks),
-        "shuffles": alike.joined([_within(order, place) for place, order in enumerate(orders)]),
-        "conditions": _conditions(bench, groups),
-    }
+    found = alike.clean_tables(stacks, groups, bench.study.seed)
+    found["images"] |= {"label": bench.data.labels.numpy().astype(np.int16), "class": classes}
+    return {"networks": listed, **found, "conditions": _conditions(bench, groups)}
 
 
 def networks(bench: Bench) -> Table:
@@ -61,11 +46,16 @@ def networks(bench: Bench) -> Table:
 
 def _stack(bench: Bench, model: Model) -> alike.Stack:
     found = bench.maps(model)
-    return alike.Stack(_maps(bench, model, UNTOUCHED), np.array(model.classes)[found.targets])
+    return alike.Stack(
+        _maps(bench, model, UNTOUCHED),
+        _maps(bench, model, UNTOUCHED, "hirescam"),
+        map_metrics.pearson_rows(found.maps["gradcam"], found.maps["hirescam"]),
+        np.array(model.classes)[found.targets],
+    )
 
 
-def _maps(bench: Bench, model: Model, condition: Condition) -> np.ndarray:
-    maps = bench.maps(model, condition).maps[bench.study.method]
+def _maps(bench: Bench, model: Model, condition: Condition, method: str = "") -> np.ndarray:
+    maps = bench.maps(model, condition).maps[method or bench.study.method]
     return map_metrics.pooled(maps, bench.facts.common_grid)
 
 
@@ -77,11 +67,6 @@ def _groups(bench: Bench, a: alike.Stack, b: alike.Stack) -> tuple[np.ndarray, n
     own = np.array([places.get(str(name), -1) for name in names], np.int16)
     same = a.classes == b.classes
     return np.where(same, number, -1), np.where(same, own[number], -1).astype(np.int16)
-
-
-def _within(order: Table, place: int) -> Table:
-    """Shuffles of all images (0) or within their class (1)."""
-    return {"within_class": np.full(len(order["spearman"]), place, np.int16), **order}
 
 
 def _conditions(bench: Bench, groups: np.ndarray) -> Table:

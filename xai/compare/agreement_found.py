@@ -9,17 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from xai.compare import agreement_tables
 from xai.compare import agreement_words as words
+from xai.compare.answers import FEW_IMAGES
 from xai.compare.map_seeds import SeedNull, seed_null
 from xai.compare.resampling import Estimate, estimates, mean, sign_flip_tests, sign_flips
-from xai.compare.sections import Found, Measured, Table
+from xai.compare.sections import Found, Measured
 from xai.compare.study import Facts, nan_to_none
 from xai.statistics import holm
 
-FEWEST = 10
-"""Images below which nothing is said of seeds, and of a class."""
-LEVEL = 0.05
-MEASURES = ("spearman", "overlap", "centred")
+MEASURES = ("spearman", "overlap", "centred", "hirescam")
 
 
 def one_training(facts: Facts) -> bool:
@@ -112,7 +111,8 @@ class Seen:
 
     `measures` are means over the images `same` to A and B, `everywhere` over all. `shuffled` and `shuffled_class` are
     of the same images as `beside` and `beside_class`. `on_common`, by `ab`, `a` and `b`, are agreements on the images
-    that all networks call the same; `closer` how much more A (and B) agrees with its own seeds there.
+    that all networks call the same; `closer` how much more A (and B) agrees with its own seeds there. `judged` is how
+    Grad-CAM and HiResCAM of A and of B go together; `other_measures` are means of pairs within and between trainings.
     """
 
     measures: Mapping[str, Estimate]
@@ -122,6 +122,8 @@ class Seen:
     closer: Mapping[str, Tested]
     null: SeedNull | None
     centre: tuple[Estimate, Estimate]
+    judged: tuple[Estimate, Estimate]
+    other_measures: Mapping[str, tuple[float, float]]
     changes: tuple[Tested, ...]
     agreement: tuple[Estimate, ...]
 
@@ -130,7 +132,9 @@ def seen(rows: Rows) -> Seen:
     """Everything that the rows say, as numbers."""
     seed = rows.facts.study.seed
     shuffled = {name: _shuffled(rows, name, place) for place, name in enumerate(words.SHUFFLED)}
-    closer = {letter: _closer(rows, place) for place, letter in enumerate("ab") if rows.seeds_of(place)}
+    closer = {
+        letter: closer_to_seeds(rows, place) for place, letter in enumerate("ab") if rows.seeds_of(place)
+    }
     tests = [found[2] for found in shuffled.values()] + list(closer.values())
     adjusted = iter(_adjusted(tests))
     return Seen(
@@ -140,7 +144,9 @@ def seen(rows: Rows) -> Seen:
         _on_common(rows),
         {letter: next(adjusted) for letter in closer},
         _null(rows),
-        (_centre(rows, 0), _centre(rows, 1)),
+        (_single(rows, 0, "spearman"), _single(rows, 1, "spearman")),
+        (_single(rows, 0, "judged"), _single(rows, 1, "judged")),
+        {name: _means(rows, name) for name in MEASURES[1:]},
         _changes(rows),
         tuple(estimates(rows.conditions["spearman"], seed)),
     )
@@ -163,12 +169,12 @@ def _shuffled(rows: Rows, name: str, place: int) -> tuple[Estimate, Estimate, Te
     return beside, shuffled, Tested(more, p_value)
 
 
-def _closer(rows: Rows, place: int) -> Tested:
+def closer_to_seeds(rows: Rows, place: int) -> Tested:
     """How much more A (0) or B (1) agrees with its own seeds than with the other network, image by image."""
     spearman = rows.pairs["spearman"][..., rows.common]
     own = spearman[place, rows.seeds_of(place)].mean(axis=0)
     difference = own - spearman[0, 1]
-    if len(difference) < FEWEST:
+    if len(difference) < FEW_IMAGES:
         return Tested(mean([]), float("nan"))
     seed = rows.facts.study.seed
     return Tested(mean(difference, seed), sign_flips(difference, seed))
@@ -191,14 +197,29 @@ def _on_common(rows: Rows) -> dict[str, Estimate]:
 
 
 def _null(rows: Rows) -> SeedNull | None:
-    if one_training(rows.facts) or rows.common.sum() < FEWEST:
+    if one_training(rows.facts) or rows.common.sum() < FEW_IMAGES:
         return None
     return seed_null(rows.similarity(), rows.training == 1, rows.facts.study.seed)
 
 
-def _centre(rows: Rows, network: int) -> Estimate:
-    table = rows.tables["centre"]
-    return mean(table["spearman"][table["network"] == network], rows.facts.study.seed)
+def _means(rows: Rows, measure: str) -> tuple[float, float]:
+    """Mean agreement of two networks within and between trainings by another measure; not tested."""
+    if rows.common.sum() < FEW_IMAGES:
+        return float("nan"), float("nan")
+    upper = np.triu_indices(len(rows.training), 1)
+    own = rows.training[upper[0]] == rows.training[upper[1]]
+    values = np.array(
+        [mean(rows.pairs[measure][i, j][rows.common]).value for i, j in zip(*upper, strict=True)]
+    )
+    within, between = (
+        float(part.mean()) if len(part) else float("nan") for part in (values[own], values[~own])
+    )
+    return within, between
+
+
+def _single(rows: Rows, network: int, name: str) -> Estimate:
+    table = rows.tables["single"]
+    return mean(table[name][table["network"] == network], rows.facts.study.seed)
 
 
 def _changes(rows: Rows) -> tuple[Tested, ...]:
@@ -218,7 +239,7 @@ def summarise(facts: Facts, rows: Measured) -> Found:
         words.verdict(facts, found, kind),
         words.sentences(facts, found, kind, counts(read)),
         numbers(read, found, kind),
-        {**words.tables(facts, found), **_class_table(read), **_pair_table(read)},
+        agreement_tables.tables(read, found),
         words.undefined(facts, counts(read)),
         {"differ": True, "alike": False}.get(kind),
     )
@@ -226,7 +247,7 @@ def summarise(facts: Facts, rows: Measured) -> Found:
 
 def counts(rows: Rows) -> dict[str, int]:
     """How many images there are of each kind, and how many have no number."""
-    table, labels = rows.tables["centre"], rows.tables["images"]["class"][rows.same]
+    table, labels = rows.tables["single"], rows.tables["images"]["class"][rows.same]
     constant = [int(table["constant"][table["network"] == k].sum()) for k in range(len(rows.training))]
     _, sizes = np.unique(labels, return_counts=True)
     clean = rows.conditions
@@ -243,7 +264,7 @@ def counts(rows: Rows) -> dict[str, int]:
         "constant_b": constant[1],
         "constant_others": sum(constant[2:]),
         "alone": int(alone.sum()),
-        "small_classes": int((sizes < FEWEST).sum()),
+        "small_classes": int((sizes < FEW_IMAGES).sum()),
         "blank_degraded": int(blank.sum()),
         "degraded": int((cells["same"] & (cells["condition"] > 0)).sum()),
     }
@@ -265,50 +286,11 @@ def numbers(rows: Rows, found: Seen, kind: str) -> dict[str, Any]:
         "closer_to_seeds": {letter: test.to_json() for letter, test in found.closer.items()},
         "networks_test": None if found.null is None else asdict(found.null),
         "centre": {letter: estimate.to_json() for letter, estimate in zip("ab", found.centre, strict=True)},
+        "gradcam_hirescam": {letter: e.to_json() for letter, e in zip("ab", found.judged, strict=True)},
+        "other_measures": {
+            name: {"within": nan_to_none(within), "between": nan_to_none(between)}
+            for name, (within, between) in found.other_measures.items()
+        },
         "conditions": {name: e.to_json() for name, e in zip(names, found.agreement, strict=True)},
         "changes": {name: test.to_json() for name, test in zip(names[1:], found.changes, strict=True)},
     }
-
-
-def _pair_table(rows: Rows) -> dict[str, list[dict[str, Any]]]:
-    """Every two networks on the images common to all."""
-    names, upper = rows.tables["networks"]["name"], np.triu_indices(len(rows.training), 1)
-    if len(rows.training) < 3:
-        return {}
-    values = [estimates(rows.pairs[measure][upper][:, rows.common].T) for measure in MEASURES]
-    table = []
-    for place, (first, second) in enumerate(zip(*upper, strict=True)):
-        own = rows.training[first] == rows.training[second]
-        rank, overlap, centred = (column[place] for column in values)
-        table.append(
-            {
-                "network": str(names[first]),
-                "other network": str(names[second]),
-                "one training": "yes" if own else "no",
-                **words.cells(rank),
-                "top-20 % overlap": nan_to_none(overlap.value),
-                "Spearman without the mean maps": nan_to_none(centred.value),
-            }
-        )
-    return {words.PAIRS: table}
-
-
-def _class_table(rows: Rows) -> dict[str, list[dict[str, Any]]]:
-    """Agreement of A and B on clean images by the class that both predict; none for fewer than `FEWEST` images."""
-    classes: Table = rows.tables["images"]
-    table = []
-    for number, name in enumerate(rows.facts.classes):
-        own = (classes["class"] == number) & rows.same
-        count = int(own.sum())
-        enough = own if count >= FEWEST else np.zeros_like(own)
-        seed = rows.facts.study.seed
-        rank, other = (mean(rows.conditions[n][enough, 0], seed) for n in ("spearman", "shuffled_class"))
-        table.append(
-            {
-                "class": name,
-                "images": count,
-                **{head: cell for head, cell in words.cells(rank).items() if head != "n"},
-                "other images of the class": nan_to_none(other.value),
-            }
-        )
-    return {words.CLASSES: table}

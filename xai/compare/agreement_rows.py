@@ -22,9 +22,14 @@ _BLOCK = 500
 
 @dataclass(frozen=True)
 class Stack:
-    """One network's maps `(N, h, w)` on the common grid, and the names `(N,)` of the classes that they are for."""
+    """One network's maps `(N, h, w)` on the common grid, and the names `(N,)` of the classes that they are for.
+
+    `hirescam` are its HiResCAM maps for the same, `judged` `(N,)` how they go with Grad-CAM's on its own grid.
+    """
 
     maps: np.ndarray
+    hirescam: np.ndarray
+    judged: np.ndarray
     classes: np.ndarray
 
 
@@ -62,9 +67,37 @@ def without_mean(maps: np.ndarray) -> np.ndarray:
     return (scaled - middle).reshape(maps.shape)
 
 
+def clean_tables(stacks: Sequence[Stack], groups: np.ndarray, seed: int) -> dict[str, Table]:
+    """All tables of the clean images; `groups` int `(N,)` is the class that the first two stacks both explain, else -1.
+
+    `images` has one shuffled pair for each image, `shuffles` the means of random orders, of all images (0) or within
+    their class (1).
+    """
+    a, b = (products(stack.maps) for stack in stacks[:2])
+    scopes = (np.where(groups >= 0, 0, -1), groups)
+    singles = [drawn(a, b, scope, (seed, 2 + place)) for place, scope in enumerate(scopes)]
+    orders = [shuffles(a, b, scope, (seed, 4 + place)) for place, scope in enumerate(scopes)]
+    return {
+        "images": {
+            "image": np.arange(len(groups), dtype=np.int32),
+            "drawn": singles[0],
+            "drawn_class": singles[1],
+        },
+        "pairs": pairs(stacks),
+        "single": single(stacks),
+        "shuffles": joined(
+            [
+                {"within_class": np.full(len(order["spearman"]), place, np.int16), **order}
+                for place, order in enumerate(orders)
+            ]
+        ),
+    }
+
+
 def pairs(stacks: Sequence[Stack]) -> Table:
     """A row for every image and two networks: whether both explain the same class, and how alike their maps are."""
-    rows, own = [products(stack.maps) for stack in stacks], [products(without_mean(s.maps)) for s in stacks]
+    rows, hirescam = ([products(maps) for maps in each] for each in _both(stacks))
+    own = [products(without_mean(stack.maps)) for stack in stacks]
     parts = [
         {
             **_numbered(len(stacks[0].maps), first=first, second=second),
@@ -72,14 +105,20 @@ def pairs(stacks: Sequence[Stack]) -> Table:
             "spearman": _product(rows[first].ranks, rows[second].ranks),
             "overlap": _product(rows[first].tops, rows[second].tops),
             "centred": _product(own[first].ranks, own[second].ranks),
+            "hirescam": _product(hirescam[first].ranks, hirescam[second].ranks),
         }
         for first, second in combinations(range(len(stacks)), 2)
     ]
     return joined(parts)
 
 
-def centre(stacks: Sequence[Stack]) -> Table:
-    """A row for every network and image: is the map constant, and how alike is it to a Gaussian in the middle."""
+def _both(stacks: Sequence[Stack]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    return [stack.maps for stack in stacks], [stack.hirescam for stack in stacks]
+
+
+def single(stacks: Sequence[Stack]) -> Table:
+    """A row for every network and image: is the map constant, how alike is it to a Gaussian in the middle (`spearman`,
+    `overlap`), and how are Grad-CAM and HiResCAM (`judged`)."""
     parts = []
     for number, stack in enumerate(stacks):
         count, *grid = stack.maps.shape
@@ -91,6 +130,7 @@ def centre(stacks: Sequence[Stack]) -> Table:
                 "constant": ~rows.defined,
                 "spearman": _product(rows.ranks, middle.ranks),
                 "overlap": _product(rows.tops, middle.tops),
+                "judged": stack.judged.astype(np.float32),
             }
         )
     return joined(parts)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xai.compare.agreement_rows import SHUFFLES
 from xai.compare.map_seeds import SeedNull, seeds_needed
 from xai.compare.resampling import FLIPS, Estimate
 from xai.compare.sections import Measured
-from xai.compare.study import LETTERS, Facts, nan_to_none
+from xai.compare.study import LETTERS, Facts
 from xai.tables import p_value
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 SHUFFLED = ("shuffled", "shuffled_class")
 """Columns with the agreement of an image's map of A with B's maps of other images, all or of its class."""
-PAIRS = "Every two networks, clean images that all call the same"
-CLASSES = "Agreement by class, clean images"
 _LEVEL = 0.05
 _KINDS = {
     "one": "the same network",
@@ -114,10 +112,10 @@ def _too_few(facts: Facts, found: Seen) -> str:
     null = _null(found)
     needed = seeds_needed(null.networks)
     return (
-        f"{{a}} and {{b}} agree less than two seeds of one training do, {null.between:.2f} between the {what(facts)} "
-        f"against {null.within:.2f} within one, but so few networks ({_counted(null)}) can't give p below "
-        f"{p_value(null.least_p)}, which is what they give: a difference between {what(facts)} is not settled before "
-        f"there are {needed} of each."
+        f"The maps of {{a}} and {{b}} agree less than those of two seeds of one training, {null.between:.2f} between "
+        f"the {what(facts)} against {null.within:.2f} within one, but {_counted(null)} can't give p below "
+        f"{p_value(null.least_p)}, which is what they give: a difference between {what(facts)} is not settled with "
+        f"fewer than {needed} networks of each."
     )
 
 
@@ -165,7 +163,8 @@ def sentences(facts: Facts, found: Seen, kind: str, counts: Mapping[str, int]) -
     told = [_on_same(facts, found, counts), *_on_shuffled(found)]
     if kind not in ("one", "undefined"):
         told += [*_on_seeds(facts, found), *_network_test(facts, found)]
-    return (*told, _on_centre(facts, found), *_on_conditions(facts, found))
+    told += [_on_centre(facts, found), *_on_method(facts, found)]
+    return (*told, *_on_conditions(facts, found))
 
 
 def _on_same(facts: Facts, found: Seen, counts: Mapping[str, int]) -> str:
@@ -244,6 +243,27 @@ def _on_centre(facts: Facts, found: Seen) -> str:
     )
 
 
+def _on_method(facts: Facts, found: Seen) -> list[str]:
+    """Whether it is the method in which the two differ: Grad-CAM means another thing under another head."""
+    a, b = found.judged
+    means = [
+        f"by {name} {within:.2f} within and {between:.2f} between"
+        for name, (within, between) in zip(
+            ("overlap of the highest cells", "maps without their means", "HiResCAM"),
+            found.other_measures.values(),
+            strict=True,
+        )
+        if within == within and between == between
+    ]
+    told = [
+        f"Grad-CAM and HiResCAM go together by {a.words()} (Pearson) in {facts.names[0]} and by {b.words()} in "
+        f"{facts.names[1]}; by HiResCAM, A and B agree by {found.measures['hirescam'].words()}."
+    ]
+    if found.null is not None and means:
+        told.append(f"Other measures, not tested: two networks agree {'; '.join(means)} the {what(facts)}.")
+    return told
+
+
 def _on_conditions(facts: Facts, found: Seen) -> list[str]:
     degraded = [
         (change, agreement, condition)
@@ -261,53 +281,6 @@ def _on_conditions(facts: Facts, found: Seen) -> list[str]:
         f"Of {len(degraded)} degraded conditions A and B agree less than on the clean images under {less} and more "
         f"under {more} (sign flips, Holm); least under {least[2].words}, {least[1].words()}."
     ]
-
-
-def cells(found: Estimate) -> dict[str, float | int | None]:
-    """An estimate in the columns of a table."""
-    low, high = (nan_to_none(end) for end in (found.low, found.high))
-    return {"Spearman": nan_to_none(found.value), "low (95 %)": low, "high (95 %)": high, "n": found.n}
-
-
-def tables(facts: Facts, found: Seen) -> dict[str, list[dict[str, Any]]]:
-    """Agreement beside its nulls, and by condition."""
-    a, b = facts.names
-    rows = [
-        ("A and B", found.measures["spearman"]),
-        ("A and B, all images, own predictions", found.everywhere),
-        ("A and B, other images", found.shuffled["shuffled"][1]),
-        ("A and B, other images of the class", found.shuffled["shuffled_class"][1]),
-        ("A and B, without the mean maps", found.measures["centred"]),
-        ("A and B, images that all networks call the same", found.on_common["ab"]),
-        *(
-            (f"seeds of {n}, those images", found.on_common[k])
-            for k, n in (("a", a), ("b", b))
-            if k in found.on_common
-        ),
-        *((f"{n} and the centre", e) for n, e in zip((a, b), found.centre, strict=True)),
-    ]
-    shown = {"Agreement beside its nulls, clean images": [{"maps": name, **cells(e)} for name, e in rows]}
-    if found.changes:
-        shown["Agreement by condition"] = _condition_rows(facts, found)
-    return shown
-
-
-def _condition_rows(facts: Facts, found: Seen) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = [
-        {"condition": "Clean", **cells(found.agreement[0]), "less clean": None, "p (Holm)": ""}
-    ]
-    for condition, agreement, change in zip(
-        facts.conditions[1:], found.agreement[1:], found.changes, strict=True
-    ):
-        rows.append(
-            {
-                "condition": condition.title,
-                **cells(agreement),
-                "less clean": nan_to_none(change.estimate.value),
-                "p (Holm)": p_value(nan_to_none(change.p_holm)),
-            }
-        )
-    return rows
 
 
 def undefined(facts: Facts, counts: Mapping[str, int]) -> tuple[str, ...]:

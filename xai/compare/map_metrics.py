@@ -12,6 +12,9 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from xai.comparison import TOP_SHARE
 
+_ROUNDING = 1e-6
+"""What is left of a constant map without its mean, as a share of the map."""
+
 
 def pooled(maps: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """Maps `(N, h, w)` averaged down to `grid`, float32, as `xai.comparison.on_common_grid` does; equal grids stay."""
@@ -33,6 +36,23 @@ def spearman_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     left, right = centred_ranks(a), centred_ranks(b)
     norms = np.sqrt((left * left).sum(axis=1) * (right * right).sum(axis=1))
     return np.clip((left * right).sum(axis=1) / norms, -1, 1)
+
+
+def pearson_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Linear correlation `(N,)` in [-1, 1] of maps `(N, h, w)`; NaN where one is constant but for rounding."""
+    _check_same(a, b)
+    left, right = _centred(a), _centred(b)
+    norms = np.sqrt((left * left).sum(axis=1) * (right * right).sum(axis=1))
+    return np.clip((left * right).sum(axis=1) / norms, -1, 1)
+
+
+def _centred(maps: np.ndarray) -> np.ndarray:
+    """Cells `(N, h w)` less their mean; NaN where what is left is what rounding leaves."""
+    flat = maps.reshape(len(maps), -1).astype(np.float64)
+    rest = flat - flat.mean(axis=1, keepdims=True)
+    flat_too = np.linalg.norm(rest, axis=1) <= _ROUNDING * np.linalg.norm(flat, axis=1)
+    rest[flat_too] = np.nan
+    return rest
 
 
 def centred_ranks(maps: np.ndarray) -> np.ndarray:
