@@ -89,7 +89,7 @@ def _conditions(sheet: Sheet, facts: Facts, found: Conflict, height: float) -> N
     ]
     _rows(axes, marks, names, "shape bias (%)")
     _half(axes)
-    beside = sheet.axes(2.95, _TOP, 0.75, height)
+    beside = sheet.axes(3.0, _TOP, 0.72, height)
     marks = [[(found.neither(place, number), True) for number in numbers] for place in range(2)]
     _rows(beside, marks, [""] * len(names), "neither cue (%)")
     beside.set_xlim(-2, 102)
@@ -99,7 +99,7 @@ def _conditions(sheet: Sheet, facts: Facts, found: Conflict, height: float) -> N
 
 def _classes(sheet: Sheet, facts: Facts, found: Conflict, height: float) -> None:
     for column, cue in enumerate(CUES):
-        axes = sheet.axes(4.42 + column * 1.38, _TOP, 0.95 if column else 1.0, height)
+        axes = sheet.axes(4.4 + column * 1.42, _TOP, 0.95 if column else 1.0, height)
         pairs = by_class(found, cue, len(facts.classes))
         names = [name.split("/")[column] for name in facts.classes]
         _rows(axes, [[(pair[place], True) for pair in pairs] for place in range(2)], names, "shape bias (%)")

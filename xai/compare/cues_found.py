@@ -313,5 +313,6 @@ def method(facts: Facts, rows: Measured) -> str:
         f"as the share of answers with the shape's class among answers with the shape's or the texture's, with "
         f"Wilson intervals. Networks were compared on scenes that both answer by a cue, and conditions with the same "
         f"clean scenes, by exact McNemar tests, Holm-corrected over conditions (and networks), with BCa bootstrap "
-        f"intervals. {tags_found.method(facts, tags_found.tags(facts, rows))}"
+        f"intervals; these tests speak of the two networks, not of all that could be trained alike. "
+        f"{tags_found.method(facts, tags_found.tags(facts, rows))}"
     )

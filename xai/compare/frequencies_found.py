@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -108,18 +109,19 @@ def margins(found: Asked, place: int) -> list[Estimate]:
     return estimates(whole - without, found.seed)
 
 
-def tops(found: Asked) -> tuple[Top, Top, tuple[int, int]]:
-    """The band that A and B each rely on most, and the 95 % interval of how many bands A's is finer than B's."""
+def tops(found: Asked, lost: Sequence[list[Compared]]) -> tuple[Top, Top, tuple[int, int]]:
+    """The band that A and B each rely on most, and the 95 % interval of how many bands A's is finer than B's. `lost` is
+    the `reliance` of both."""
     count = len(found.bands)
     means = resampled(np.concatenate(list(found.drops), axis=1), found.seed)
     best = means.reshape(RESAMPLES, 2, count).argmax(axis=2)
-    a, b = (_top(found, place, best[:, place]) for place in range(2))
+    a, b = (_top(found, place, best[:, place], lost[place]) for place in range(2))
     return a, b, _ends(best[:, 0] - best[:, 1])
 
 
-def _top(found: Asked, place: int, best: np.ndarray) -> Top:
+def _top(found: Asked, place: int, best: np.ndarray, lost: list[Compared]) -> Top:
     band = int(found.drops[place].mean(axis=0).argmax())
-    clear = any(each.real and each.difference.difference > 0 for each in reliance(found, place))
+    clear = any(each.real and each.difference.difference > 0 for each in lost)
     return Top(band, float((best == band).mean()), *_ends(best), clear)
 
 
@@ -144,7 +146,7 @@ def summarise(facts: Facts, rows: Measured) -> Found:
     """What the rows say; `differs` when without some band one network loses more accuracy than the other."""
     found = asked(facts, rows)
     lost, differences = [reliance(found, place) for place in range(2)], between(found)
-    best, classes = tops(found), by_class(found)
+    best, classes = tops(found, lost), by_class(found)
     sentences = [
         _network_words(facts, found, place, losses, top)
         for place, (losses, top) in enumerate(zip(lost, best[:2], strict=True))
@@ -212,14 +214,14 @@ def _top_words(facts: Facts, found: Asked, best: tuple[Top, Top, tuple[int, int]
     words = []
     for name, top in zip(facts.names, best[:2], strict=True):
         ends = found.bands[top.low], found.bands[top.high]
-        reach = ends[0] if top.low == top.high else f"{ends[0]} to {ends[1]}"
+        reach = "that band" if top.low == top.high else f"{ends[0]} to {ends[1]}"
         words.append(
-            f"the band that {name} loses most without is {found.bands[top.band]} in {100 * top.share:.0f} % of "
-            f"{RESAMPLES:,} resamples of the images (95 % of them: {reach})"
+            f"{name} loses most without {found.bands[top.band]} in {100 * top.share:.0f} % of {RESAMPLES:,} resamples "
+            f"of the images (95 % of them: {reach})"
         )
     low, high = best[2]
-    apart = "is not the same one" if differ(best) else "may be the same one"
-    return f"{words[0][:1].upper()}{words[0][1:]}, {words[1]}; it {apart} ({low:+d} to {high:+d} bands from B to A)."
+    apart = f"these bands differ (A's lies {low:+d} to {high:+d} bands finer)"
+    return f"{'; '.join(words)}; {apart if differ(best) else 'that these bands differ was not found'}."
 
 
 def differ(best: tuple[Top, Top, tuple[int, int]]) -> bool:
@@ -348,5 +350,6 @@ def method(facts: Facts, rows: Measured) -> str:
         f"were clipped to [0, 1]. Reliance on a band is the accuracy lost when it is stopped: BCa bootstrap "
         f"intervals over images, exact McNemar tests for each network and exact sign-flip tests of the paired "
         f"difference of losses between the networks, both Holm-corrected over the {len(found.bands)} bands. The "
-        f"band needed most was found again in {RESAMPLES:,} resamples of the images, the same for both networks."
+        f"band needed most was found again in {RESAMPLES:,} resamples of the images, the same for both networks. "
+        f"These tests speak of the two networks, not of all that could be trained alike."
     )
