@@ -20,6 +20,7 @@ from models.registry import Model
 from tests.embedding_helpers import BAD, embedding
 from xai import embedding_export as export
 from xai import embedding_looks as looks
+from xai import embedding_reproduction as again
 from xai.attribution_types import ExplanationError
 from xai.class_colours import CORRECTNESS, TRANSITIONS, class_looks
 from xai.cli import main
@@ -96,12 +97,12 @@ def test_measures_are_named_with_interval_and_number(files: dict[str, bytes]) ->
 
 
 def test_the_manifest_holds_what_is_needed(found: Embedding, files: dict[str, bytes]) -> None:
-    request, style, held = export.read_manifest(files["manifest.json"])
+    request, style, held = again.read_manifest(files["manifest.json"])
     assert request == found.request
     assert style == MapStyle(arrows=True)
     assert held["format"] == "xai-embedding-1"
     assert {"python", "torch", "openTSNE", "umap-learn"} <= set(held["versions"])
-    assert export.compared(held, found)["same"]
+    assert again.compared(held, found)["same"]
 
 
 @pytest.mark.parametrize(
@@ -112,6 +113,12 @@ def test_the_manifest_holds_what_is_needed(found: Embedding, files: dict[str, by
         {"request": {"models": 3}},
         {"style": {"colour": "taste"}},
         {"style": {"size": 3}},
+        {"style": {"severity": "3"}},
+        {"style": {"severity": True}},
+        {"style": {"severity": 2}},
+        {"style": {"arrows": "yes"}},
+        {"between": None},
+        {"between": {"mean": [0.5], "residual": "0.4", "residual_2d": 0.6}},
         {"images": None},
         {"models": [{"name": "a", "sha256": ""}, {"name": "b", "sha256": ""}]},
     ],
@@ -119,7 +126,40 @@ def test_the_manifest_holds_what_is_needed(found: Embedding, files: dict[str, by
 def test_what_is_no_manifest_is_refused(files: dict[str, bytes], change: dict[str, Any]) -> None:
     spoiled = json.dumps(json.loads(files["manifest.json"]) | change).encode()
     with pytest.raises(ManifestError, match=r"^The manifest is not one"):
-        export.read_manifest(spoiled)
+        again.read_manifest(spoiled)
+
+
+@pytest.mark.parametrize("rows", [[[0]], 0, [0.5], ["0"], [True], [None], {}])
+def test_a_sample_that_is_no_list_of_rows_is_refused(files: dict[str, bytes], rows: Any) -> None:
+    held = json.loads(files["manifest.json"])
+    held["models"][0]["sample"] = {"rows": rows, "coordinates": [[0, 0]]}
+    with pytest.raises(ManifestError, match=r"^The manifest is not one"):
+        again.read_manifest(json.dumps(held).encode())
+
+
+def test_measures_between_and_of_degraded_images_count(found: Embedding, files: dict[str, bytes]) -> None:
+    held = json.loads(files["manifest.json"])
+    assert again.compared(held, found)["between"] == {
+        "measures": {"mean": 0.0, "residual": 0.0, "residual_2d": 0.0},
+        "same": True,
+    }
+    assert found.between is not None
+    apart = replace(found, between=replace(found.between, residual=0.5))
+    assert again.compared(held, apart)["between"]["measures"]["residual"] == pytest.approx(0.09)
+    assert not again.compared(held, apart)["same"]
+    otherwise = replace(found, between=replace(found.between, residual_2d=0.9))
+    assert again.compared(held, otherwise)["same"], "pictures may settle otherwise"
+    for name, value in (("knn_accuracy", [0.5, 0.4, 0.6, 60]), ("neighbours_kept", 0.0)):
+        worse = json.loads(files["manifest.json"])
+        worse["models"][1]["degraded"][0][name] = value
+        said = again.compared(worse, found)
+        assert said["models"][1]["measures"][f"{name} at severity 1"] > 0.01
+        assert [entry["same"] for entry in said["models"]] == [True, False]
+    first = json.loads(files["manifest.json"])
+    for entry in first["models"]:
+        for each in entry["degraded"]:
+            del each["neighbours_kept"]  # as manifests were at first
+    assert again.compared(again.read_manifest(json.dumps(first).encode())[2], found)["same"]
 
 
 def test_a_map_made_again_is_laid_onto_the_first(found: Embedding, files: dict[str, bytes]) -> None:
@@ -129,7 +169,7 @@ def test_a_map_made_again_is_laid_onto_the_first(found: Embedding, files: dict[s
         found.maps[1],
         quality=replace(found.maps[1].quality, trustworthiness=found.maps[1].quality.trustworthiness - 0.02),
     )
-    said = export.compared(held, replace(found, maps=(turned, worse)))
+    said = again.compared(held, replace(found, maps=(turned, worse)))
     assert said["models"][0]["procrustes_residual"] == pytest.approx(0, abs=1e-6)
     assert said["models"][0]["coordinates"] > 1
     assert [entry["same"] for entry in said["models"]] == [True, False]
@@ -145,16 +185,16 @@ def test_a_measure_that_is_another_is_not_the_same(
     found: Embedding, files: dict[str, bytes], value: Any
 ) -> None:
     held = json.loads(files["manifest.json"])
-    assert export.compared(held, found)["same"]
+    assert again.compared(held, found)["same"]
     held["models"][0]["quality"]["trustworthiness"] = value
-    assert not export.compared(held, found)["same"]
+    assert not again.compared(held, found)["same"]
 
 
 def test_a_measure_that_is_no_number_is_refused(files: dict[str, bytes]) -> None:
     held = json.loads(files["manifest.json"])
     held["models"][0]["quality"]["trustworthiness"] = "abc"
     with pytest.raises(ManifestError, match="not one that this program wrote"):
-        export.read_manifest(json.dumps(held).encode())
+        again.read_manifest(json.dumps(held).encode())
 
 
 def test_the_figure_says_what_is_measured(found: Embedding) -> None:
@@ -329,12 +369,12 @@ def test_the_command_writes_a_bundle_that_reproduce_makes_again(command: Path) -
         "manifest.json",
     } <= written
     assert list((command / "kept").iterdir())
-    again = reproduce_files((command / "one" / "manifest.json").read_bytes(), None)
-    said = json.loads(again["comparison.json"])
+    made = reproduce_files((command / "one" / "manifest.json").read_bytes(), None)
+    said = json.loads(made["comparison.json"])
     assert said["same"]
     assert [entry["coordinates"] for entry in said["models"]] == [0.0, 0.0]
-    assert again["figure.png"] == (command / "one" / "figure.png").read_bytes()
-    assert again["points.csv"] == (command / "one" / "points.csv").read_bytes()
+    assert made["figure.png"] == (command / "one" / "figure.png").read_bytes()
+    assert made["points.csv"] == (command / "one" / "points.csv").read_bytes()
 
 
 def test_a_second_request_computes_nothing(command: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,10 +393,10 @@ def test_a_manifest_of_other_weights_or_images_is_refused(command: Path, tiny_mo
     held = json.loads((command / "one" / "manifest.json").read_bytes())
     other: Model = tiny_model("resnet18_cifar", 64)
     with pytest.raises(ManifestError, match="sha256 differs"):
-        export.reproduce(json.dumps(held).encode(), load=lambda _: other)
+        again.reproduce(json.dumps(held).encode(), load=lambda _: other)
     held["images"]["sha256"] = "0"
     with pytest.raises(ManifestError, match="ids or labels differ"):
-        export.reproduce(json.dumps(held).encode())
+        again.reproduce(json.dumps(held).encode())
     with pytest.raises(ManifestError, match="is of a dataset"):
         REPRODUCERS["xai-embedding-1"](json.dumps(held).encode(), Path("a.png"))
 

@@ -1,4 +1,7 @@
-"""What a user takes home of an embedding: figure, points, neighbours, measures, and a manifest that makes it again."""
+"""What a user takes home of an embedding: figure, points, neighbours, measures, and a manifest.
+
+`embedding_reproduction` makes an embedding again from its manifest.
+"""
 
 from __future__ import annotations
 
@@ -6,32 +9,24 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data.datasets import Progress
-from models import zoo
-from models.registry import Model
 from xai import tables
-from xai.embedding import Embedding, EmbeddingRequest, Map, Said, Share
-from xai.embedding_file import rounded
+from xai.embedding import Between, Embedding, Map, Said, Share
 from xai.embedding_writing import plain, quality_json, share_json, versions
-from xai.export import ManifestError, figure_files
+from xai.export import figure_files
 from xai.figure_embedding import DEFAULT_MAPS, MapStyle, embedding_figure
 from xai.figures import WIDTHS
 
 FORMAT = "xai-embedding-1"
 SAMPLE = 200
 """Points of each map that the manifest holds, so that a map made again can be laid onto the first."""
-TOLERANCE = 0.01
-"""How far a measure made again may be off: other versions, processors and threads add up in another order."""
 _DECIMALS = 5
 Row = dict[str, tables.Cell]
-Load = Callable[[str], Model]
 _CAPTION = "What is measured of the embedding, with 95 \\% intervals where there are any."
 
 
@@ -188,20 +183,14 @@ def manifest(found: Embedding, style: MapStyle) -> dict[str, Any]:
         "style": asdict(style),
         "images": {"count": len(found.ids), "sha256": images_digest(found), "notes": list(found.notes)},
         "classes": list(found.classes),
-        "models": [_map_facts(one) for one in found.maps],
-        "between": None
-        if found.between is None
-        else {
-            "mean": share_json(found.between.mean),
-            "chance": plain(found.between.chance),
-            "residual": plain(found.between.residual),
-            "residual_2d": plain(found.between.residual_2d),
-        },
+        "models": [map_facts(one) for one in found.maps],
+        "between": between_facts(found.between),
         "versions": versions(),
     }
 
 
-def _map_facts(one: Map) -> dict[str, Any]:
+def map_facts(one: Map) -> dict[str, Any]:
+    """What a manifest says of one map: its network, its measures, and some of its points."""
     rows = _sample(len(one.coordinates))
     return {
         "name": one.model,
@@ -213,10 +202,22 @@ def _map_facts(one: Map) -> dict[str, Any]:
         "quality": quality_json(one.quality),
         "sample": {"rows": rows.tolist(), "coordinates": one.coordinates[rows].tolist()},
         "degraded": [
-            {"severity": each.severity, "knn_accuracy": share_json(each.knn_accuracy)}
+            {
+                "severity": each.severity,
+                "knn_accuracy": share_json(each.knn_accuracy),
+                "neighbours_kept": plain(each.overlap.mean()),
+            }
             for each in one.degraded
         ],
     }
+
+
+def between_facts(one: Between | None) -> dict[str, Any] | None:
+    """What a manifest says of two maps together, None of one alone."""
+    if one is None:
+        return None
+    numbers = {name: plain(getattr(one, name)) for name in ("chance", "residual", "residual_2d")}
+    return {"mean": share_json(one.mean), **numbers}
 
 
 def _sample(count: int) -> np.ndarray:
@@ -253,120 +254,3 @@ def bundle(found: Embedding, style: MapStyle = DEFAULT_MAPS, *, every_width: boo
 def as_json(content: Mapping[str, Any]) -> bytes:
     """A manifest as a file."""
     return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
-
-
-def read_manifest(content: bytes) -> tuple[EmbeddingRequest, MapStyle, dict[str, Any]]:
-    """Parse a manifest; raises `ManifestError` with one sentence when it is not one."""
-    try:
-        found = json.loads(content)
-        request, style = EmbeddingRequest.from_json(found["request"]), MapStyle(**found["style"])
-        entries = {str(entry["name"]): str(entry["sha256"]) for entry in found["models"]}
-        known = found["format"] == FORMAT and tuple(entries) == request.models
-        _ = int(found["images"]["count"]), str(found["images"]["sha256"])
-        for entry in found["models"]:
-            _ = _sampled(entry), [_measure(value) for value in _held(entry["quality"])]
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise ManifestError("The manifest is not one that this program wrote.") from error
-    if not known:
-        raise ManifestError("The manifest is not one that this program wrote, or of another version of it.")
-    return request, style, found
-
-
-def _held(quality: Mapping[str, Any]) -> list[Any]:
-    """The measures of a manifest that are compared."""
-    return [quality["trustworthiness"], quality["continuity"], quality["knn_accuracy"][0]]
-
-
-def _measure(value: Any) -> float | None:
-    """A measure as a manifest holds it; raises `ValueError` for anything but a number or nothing."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise ValueError("no measure")
-    return value
-
-
-def _sampled(entry: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and coordinates that a manifest holds of a map."""
-    rows = np.array(entry["sample"]["rows"], np.int64)
-    points = np.array(entry["sample"]["coordinates"], np.float32)
-    if points.shape != (len(rows), 2) or not np.isfinite(points).all():
-        raise ValueError("no sample of a map")
-    return rows, points
-
-
-def reproduce(
-    content: bytes, load: Load = zoo.load, progress: Progress | None = None
-) -> tuple[Embedding, MapStyle, dict[str, Any]]:
-    """Compute a manifest's embedding again, and say how near it comes to what the manifest holds of it.
-
-    Raises `ManifestError` when a checkpoint or the images are others than the manifest names, and what `embed`,
-    datasets and the zoo raise.
-    """
-    from xai.embedding_run import embed
-
-    request, style, held = read_manifest(content)
-    hashes = {entry["name"]: entry["sha256"] for entry in held["models"]}
-
-    def checked(name: str) -> Model:
-        model = load(name)
-        if model.card.sha256 != hashes[name]:
-            raise ManifestError(f"The checkpoint {name} is not the one in the manifest: its sha256 differs.")
-        return model
-
-    found = rounded(embed(request, load=checked, progress=progress))
-    if images_digest(found) != held["images"]["sha256"]:
-        raise ManifestError(
-            f"The images of {request.dataset} {request.split} are not those of the manifest: "
-            "their ids or labels differ."
-        )
-    return found, style, compared(held, found)
-
-
-def compared(held: Mapping[str, Any], found: Embedding) -> dict[str, Any]:
-    """How far an embedding made again is from a manifest's: per network the largest difference of a coordinate of the
-    sample, the Procrustes residual, and the differences of measures; `same` is whether these are within 0.01."""
-    entries = [
-        _compared_map(entry, one, len(found.ids))
-        for entry, one in zip(held["models"], found.maps, strict=True)
-    ]
-    return {"models": entries, "same": all(entry["same"] for entry in entries)}
-
-
-def _compared_map(entry: Mapping[str, Any], one: Map, count: int) -> dict[str, Any]:
-    from xai.alignment import procrustes
-
-    rows, points = _sampled(entry)
-    if len(rows) and (rows.min() < 0 or rows.max() >= count):
-        raise ManifestError("The manifest names images that there are not.")
-    again, now = one.coordinates[rows], quality_json(one.quality)
-    pairs = {name: (entry["quality"][name], now[name]) for name in ("trustworthiness", "continuity")}
-    pairs["knn_accuracy"] = entry["quality"]["knn_accuracy"][0], now["knn_accuracy"][0]
-    differences = {name: _difference(*values) for name, values in pairs.items()}
-    return {
-        "name": one.model,
-        "coordinates": plain(np.abs(again - points).max(initial=0.0)),
-        "procrustes_residual": plain(procrustes(points, again).residual),
-        "measures": differences,
-        "same": all(_agree(*values) for values in pairs.values()),
-    }
-
-
-def _agree(before: float | None, after: float | None) -> bool:
-    """Whether two measures are as good as equal, or both undefined."""
-    if before is None or after is None:
-        return before is after
-    return abs(before - after) <= TOLERANCE
-
-
-def _difference(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else plain(abs(before - after))
-
-
-def reproduce_files(content: bytes, image: Path | None = None) -> dict[str, bytes]:
-    """The bundle of a manifest, made again, with `comparison.json`; raises as `reproduce` does.
-
-    Raises `ManifestError` for a picture, as there is none to give.
-    """
-    if image is not None:
-        raise ManifestError(f"The picture {image.name} was given, but an embedding is of a dataset.")
-    found, style, comparison = reproduce(content)
-    return bundle(found, style, every_width=False) | {"comparison.json": as_json(comparison)}

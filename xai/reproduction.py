@@ -83,7 +83,7 @@ def _inversions(content: bytes, image: Path | None) -> dict[str, bytes]:
 @register("xai-embedding-1")
 def _embeddings(content: bytes, image: Path | None) -> dict[str, bytes]:
     """Embeddings, of the command `embed` and the page Embeddings."""
-    from xai.embedding_export import reproduce_files
+    from xai.embedding_reproduction import reproduce_files
 
     return reproduce_files(content, image)
 
