@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from matplotlib.collections import PathCollection
+from PIL import Image
 
 from models.registry import Model
 from tests.embedding_helpers import BAD, embedding
@@ -421,6 +422,11 @@ def test_a_manifest_of_other_weights_or_images_is_refused(command: Path, tiny_mo
         ("--models {0} --dataset cue10 --degradation rain --severities 1", "rain"),
         ("--models {0} --dataset cue10 --degradation fog --severities -1", "above 0"),
         ("--models {0} --dataset cue10 --degradation fog --severities 9", "up to 5"),
+        ("--models {0} --dataset folder:{1} --degradation fog --severities 9", "up to 5"),
+        ("--models {0} --dataset folder:{1}@32", "takes images of 64 px, and those of"),
+        ("--models {0} --dataset folder:{1}", "knows none of the classes of"),
+        ("--models {0} --dataset cifar10-jpeg", "takes images of 64 px, and those of cifar10-jpeg have 32"),
+        ("--models {0} --dataset cue10 --seed 5000000000", "from 0 to 4294967295"),
         ("--models {0} --dataset cue10 --colour taste", "'taste'"),
         ("--models {0} --dataset cue10 --colour transition", "transition"),
         ("--models {0} --dataset cue10 --arrows", "arrows"),
@@ -431,9 +437,13 @@ def test_a_manifest_of_other_weights_or_images_is_refused(command: Path, tiny_mo
 def test_bad_input_is_one_line_and_status_2(
     arguments: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for name in ("pets/one", "pets/two"):  # a folder of classes that no network knows
+        (tmp_path / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "a.png")
+    given = shlex.split(arguments.format(PAIR[0], tmp_path / "pets"))
     status: object
     try:
-        status = main(["embed", *shlex.split(arguments.format(PAIR[0])), "--out", str(tmp_path / "out")])
+        status = main(["embed", *given, "--out", str(tmp_path / "out")])
     except SystemExit as end:
         status = end.code
     printed = capsys.readouterr().err.replace("\r", "\n").splitlines()

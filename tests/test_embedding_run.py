@@ -120,6 +120,20 @@ def test_a_limit_that_leaves_nothing_out_is_none(
     assert len(found.ids) == min(limit, COUNT)
 
 
+def test_a_severity_out_of_range_is_told_before_anything_is_computed(model: Model, data: ImageSet) -> None:
+    told: list[str] = []
+    with pytest.raises(
+        ExplanationError, match=r"go up to 9; gaussian_noise on the scale cifar-c takes up to 5"
+    ):
+        embed(
+            replace(REQUEST, severities=(1.0, 9.0)),
+            load=lambda name: replace(model, name=name),
+            data=data,
+            progress=lambda _done, _total, what: told.append(what),
+        )
+    assert not told
+
+
 def test_progress_rises_to_the_end_and_cancelling_stops(model: Model, data: ImageSet) -> None:
     calls: list[tuple[float, float]] = []
     embed(

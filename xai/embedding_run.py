@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from data.datasets import ImageSource, Progress, evenly_spread, open_dataset
-from data.degradations import default_scale
+from data.degradations import default_scale, max_severity
 from models import zoo
 from models.registry import Model
 from xai import alignment, embedding_metrics, projection
 from xai.alignment import Aligned
+from xai.attribution_types import ExplanationError
 from xai.embedding import Between, Degraded, Embedding, EmbeddingRequest, Map, Said
 from xai.embedding_features import Features, extract
 from xai.evaluation import Cancelled
@@ -42,8 +43,10 @@ def embed(
     if data is None:
         data = open_dataset(request.dataset, request.split, progress)
     images = evenly_spread(data, request.limit)
+    request = settled(request, data)
+    check_severities(request)
     models = [load(name) for name in request.models]
-    work = _Work(settled(request, data), progress, cancelled or (lambda: False))
+    work = _Work(request, progress, cancelled or (lambda: False))
     classes = tuple(dict.fromkeys([*images.classes, *(name for model in models for name in model.classes)]))
     return work.run(models, images, classes)
 
@@ -54,6 +57,18 @@ def settled(request: EmbeddingRequest, data: ImageSource) -> EmbeddingRequest:
     size = data.pixels(slice(0)).shape[-1]
     limit = None if request.limit is not None and request.limit >= len(data) else request.limit
     return replace(request, limit=limit, scale=request.scale or default_scale(size, size))
+
+
+def check_severities(request: EmbeddingRequest) -> None:
+    """Raise `ValueError` for a severity that the scale of a settled request does not have."""
+    if not request.severities:
+        return
+    highest = max_severity(request.degradation, request.scale)
+    if request.severities[-1] > highest:
+        raise ExplanationError(
+            f"the severities go up to {request.severities[-1]:g}; {request.degradation} on the scale {request.scale} "
+            f"takes up to {highest}."
+        )
 
 
 @dataclass

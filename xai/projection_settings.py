@@ -34,7 +34,7 @@ class Parameter:
         if not number or not math.isfinite(value) or not self.low <= value <= self.high:
             kind = "whole numbers" if self.whole else "numbers"
             raise ExplanationError(
-                f"{self.name} is {value!r}; allowed are {kind} from {self.low:g} to {self.high:g}."
+                f"{self.name} is {value!r}; allowed are {kind} from {self.low:.15g} to {self.high:.15g}."
             )
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xai.commands.common import check_device, progress_bar, wrote
 
 if TYPE_CHECKING:
+    from data.datasets import Dataset
+    from models.cards import Card
     from xai.embedding import EmbeddingRequest
     from xai.figure_embedding import MapStyle
     from xai.projection import Projecting
@@ -116,19 +119,29 @@ def _one_bar() -> Iterator[Callable[[int, int, str], None]]:
         bar.n = bar.total
 
 
-def _check_severities(request: EmbeddingRequest) -> None:
-    """Raise `ValueError` for a severity that is out of range, before anything is computed."""
-    from data import degradations
-    from xai.embedding_store import plain_request
+def _check_request(request: EmbeddingRequest, device: str) -> None:
+    """Raise `ValueError` for a severity out of range or a network that does not fit, before anything is computed."""
+    from data.datasets import dataset
+    from data.degradations import default_scale
+    from models import zoo
+    from xai.embedding_run import check_severities
 
-    scale = plain_request(request).scale
-    if not request.severities or not scale:
-        return
-    highest = degradations.max_severity(request.degradation, scale)
-    if request.severities[-1] > highest:
+    images, cards = dataset(request.dataset), zoo.cards()
+    scale = request.scale or default_scale(images.image_size, images.image_size)
+    check_severities(replace(request, scale=scale))
+    for name in request.models:
+        _check_network(cards[name] if name in cards else zoo.load(name, device).card, images)
+
+
+def _check_network(card: Card, images: Dataset) -> None:
+    if card.input_size != images.image_size:
         raise ValueError(
-            f"--severities has {request.severities[-1]:g}; {request.degradation} on the scale {scale} takes up to "
-            f"{highest}."
+            f"{card.name} takes images of {card.input_size} px, and those of {images.name} have {images.image_size}; "
+            "allowed are networks and images of one size."
+        )
+    if images.classes and not set(images.classes) & set(card.classes):  # some are known only with the images
+        raise ValueError(
+            f"{card.name} knows none of the classes of {images.name}; allowed are networks that know some of them."
         )
 
 
@@ -142,7 +155,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     request, styles = _request(arguments), _styles(arguments)
     _check(arguments)
-    _check_severities(request)
+    _check_request(request, arguments.device)
     with _one_bar() as progress:
         found = stored(request, load=lambda name: zoo.load(name, arguments.device), progress=progress)
     for line in metrics_text(found):
