@@ -7,10 +7,18 @@ import streamlit as st
 from xai.compare.run import Compared
 from xai.compare.sections import SECTIONS, Section, all_sections
 from xai.compare.study import Study
-from xai.ui import compare_choice, compare_data, compare_section, compare_take_home, showing, state, widgets
+from xai.ui import (
+    compare_choice,
+    compare_data,
+    compare_pictures,
+    compare_section,
+    compare_take_home,
+    showing,
+    state,
+    widgets,
+)
 from xai.ui.job_panel import watch
 
-LINK_KEYS = (*compare_choice.KEYS, *compare_section.KEYS, "compare_part")
 KINDS = {
     True: (":material/call_split:", "What differs"),
     False: (":material/drag_handle:", "What was not found to differ"),
@@ -26,7 +34,7 @@ def draw() -> None:
         about_link = st.container()
         if study is not None:
             _draw(study)
-        state.write_link(LINK_KEYS)
+        state.write_link(compare_pictures.LINK_KEYS)
         with about_link:
             showing.ignored()
 
@@ -54,7 +62,7 @@ def _offer(study: Study, found: Compared | None, missing: list[Section]) -> None
     title = f"{study.models[0]} against {study.models[1]}, {study.dataset}"
     running = compare_data.PANEL.running()
     if running is not None:
-        if running.title != title:
+        if running.about != study:
             st.info(
                 widgets.plain(
                     f"Another comparison is being made: {running.title}. This one can be started then."
@@ -64,7 +72,7 @@ def _offer(study: Study, found: Compared | None, missing: list[Section]) -> None
         return
     compare_data.PANEL.say_refused()
     job = compare_data.PANEL.seen()
-    if job is not None and job.title == title:
+    if job is not None and job.about == study:
         compare_data.PANEL.say_error()
     size = "All" if study.limit is None else f"{study.limit:,}"
     parts = ", ".join(each.title.lower() for each in missing)
@@ -79,7 +87,7 @@ def _offer(study: Study, found: Compared | None, missing: list[Section]) -> None
         "Make the comparison" if found is None else "Measure what is missing",
         key="start comparison",
         on_click=compare_data.PANEL.start,
-        args=(title, compare_data.work(study, tuple(missing))),
+        args=(title, compare_data.work(study, tuple(missing)), study),
         icon=":material/play_arrow:",
         type="primary",
     )

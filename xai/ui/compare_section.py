@@ -13,8 +13,6 @@ from xai.compare.study import Study
 from xai.export import safe_stem
 from xai.ui import compare_pictures, explaining, network_data, robustness_show, widgets
 
-KEYS = compare_pictures.KEYS
-
 
 def draw(study: Study, found: Compared, section: Section) -> None:
     """Draw one section of a comparison."""

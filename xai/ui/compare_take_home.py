@@ -2,17 +2,106 @@
 
 from __future__ import annotations
 
+import io
+import shlex
+import zipfile
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import suppress
+
 import streamlit as st
 
-from xai.compare import kept
+from xai.compare import kept, story
 from xai.compare.run import Compared
 from xai.compare.study import Facts, Study
-from xai.ui import explaining, state, widgets
+from xai.evaluation import Cancelled
+from xai.export import safe_stem
+from xai.ui import compare_data, explaining, state, widgets
+from xai.ui.job import Report, Work
+from xai.ui.job_panel import Words, panel, watch
+
+PANEL = panel(
+    "comparison_report",
+    Words(
+        "parts",
+        "Cancel the report",
+        "It ends after the figure at hand.",
+        "It goes on when you look at another page.",
+        digits=1,
+    ),
+)
 
 
 def draw(study: Study, found: Compared) -> None:
-    """The whole report as one file."""
-    del study, found
+    """The whole report as one file, made on demand and kept for a while, and the command that makes it."""
+    st.divider()
+    st.markdown("**The whole report**")
+    st.caption(
+        "A page to read, every figure as PDF, SVG and PNG, every table as CSV and LaTeX, a methods paragraph with the "
+        "real settings, the rows behind all numbers, and a manifest from which it can be made again."
+    )
+    pictures = widgets.switch("With images of the dataset", "compare_pictures", True)
+    key = ("comparison report", compare_data.state_of(study), tuple(found.found), pictures)
+    kept_zip: bytes | None = explaining.results().get(key)
+    title = f"report, {' against '.join(study.models)}, {study.dataset}"
+    running = PANEL.running()
+    if kept_zip is not None:
+        name = safe_stem("-".join(["compare", *study.models, study.dataset])) + ".zip"
+        st.download_button(
+            "Report (.zip)", kept_zip, name, "application/zip", on_click="ignore", icon=":material/download:"
+        )
+    elif running is not None:
+        if running.about != key:
+            st.caption(widgets.plain(f"Another report is being made: {running.title}."))
+        watch(PANEL)
+    else:
+        PANEL.say_refused()
+        if (seen := PANEL.seen()) is not None and seen.about == key:
+            PANEL.say_error()
+        st.button(
+            "Make the report",
+            on_click=PANEL.start,
+            args=(title, _work(study, found, key, pictures), key),
+            key="report",
+        )
+    st.code(_command(study), language="bash", wrap_lines=True)
+
+
+def _work(study: Study, found: Compared, key: Hashable, pictures: bool) -> Work[None]:
+    def run(report: Report, cancelled: Callable[[], bool]) -> None:
+        def told(done: float, total: float, what: str) -> None:
+            if cancelled():
+                raise Cancelled
+            report(done, total, what)
+
+        with suppress(Cancelled):
+            bench = compare_data.server_bench(study) if pictures else None
+            files = story.files(found, bench, told=told)
+            explaining.results()(key, lambda: zipped(files))
+
+    return run
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """Files by name as a ZIP, the same bytes for the same files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def _command(study: Study) -> str:
+    """What does the same on the command line."""
+    a, b = (shlex.quote(name) for name in study.models)
+    words = [f"python -m xai compare {a} {b} --dataset {shlex.quote(study.dataset)} --split {study.split}"]
+    words += [
+        f"--limit {study.limit or 'all'} --method {study.method} --scale {study.scale} --seed {study.seed}"
+    ]
+    if study.degradations:
+        words.append(f"--degradations {' '.join(study.degradations)}")
+    if any(study.layers):
+        words.append(f"--layers {' '.join(shlex.quote(layer or 'default') for layer in study.layers)}")
+    return " ".join([*words, "--out report"])
 
 
 def offer_shipped() -> None:
