@@ -131,7 +131,7 @@ class Seen:
 def seen(rows: Rows) -> Seen:
     """Everything that the rows say, as numbers."""
     seed = rows.facts.study.seed
-    shuffled = {name: _shuffled(rows, name, place) for place, name in enumerate(words.SHUFFLED)}
+    shuffled = {name: beside_shuffled(rows, name, place) for place, name in enumerate(words.SHUFFLED)}
     closer = {
         letter: closer_to_seeds(rows, place) for place, letter in enumerate("ab") if rows.seeds_of(place)
     }
@@ -152,7 +152,7 @@ def seen(rows: Rows) -> Seen:
     )
 
 
-def _shuffled(rows: Rows, name: str, place: int) -> tuple[Estimate, Estimate, Tested]:
+def beside_shuffled(rows: Rows, name: str, place: int) -> tuple[Estimate, Estimate, Tested]:
     """Agreement on the images that can be shuffled, that of shuffled ones, and the difference with its p.
 
     p is that of the mean agreement among the random orders: one-sided, and never below 1 / (orders + 1).
@@ -270,6 +270,10 @@ def counts(rows: Rows) -> dict[str, int]:
     }
 
 
+def _json(null: SeedNull | None) -> dict[str, Any] | None:
+    return None if null is None else {**asdict(null), "networks": list(null.networks)}
+
+
 def numbers(rows: Rows, found: Seen, kind: str) -> dict[str, Any]:
     """Every number quoted, JSON-able."""
     names = [condition.name for condition in rows.facts.conditions]
@@ -284,7 +288,7 @@ def numbers(rows: Rows, found: Seen, kind: str) -> dict[str, Any]:
         },
         "on_common": {name: estimate.to_json() for name, estimate in found.on_common.items()},
         "closer_to_seeds": {letter: test.to_json() for letter, test in found.closer.items()},
-        "networks_test": None if found.null is None else asdict(found.null),
+        "networks_test": _json(found.null),
         "centre": {letter: estimate.to_json() for letter, estimate in zip("ab", found.centre, strict=True)},
         "gradcam_hirescam": {letter: e.to_json() for letter, e in zip("ab", found.judged, strict=True)},
         "other_measures": {

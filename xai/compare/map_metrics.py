@@ -102,7 +102,7 @@ def top_chances(maps: np.ndarray, share: float = TOP_SHARE) -> np.ndarray:
     above, tied = flat > last, flat == last
     with np.errstate(invalid="ignore", divide="ignore"):
         lot = (count - above.sum(axis=1)) / tied.sum(axis=1)
-    chances = above + tied * lot[:, None]
+        chances = above + tied * lot[:, None]
     chances[_undefined(flat)] = np.nan
     return chances
 
