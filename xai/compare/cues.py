@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 DATASET = "cue10"
 DEGRADED_IMAGES = 500
 """Of how many scenes with conflicting cues the degraded versions are asked about."""
-TAGGED_IMAGES = 1_000
+TAGGED_IMAGES = 500
 """About how many scenes with a tag networks are asked, each with the right tag, without one and with a wrong one."""
 Columns = defaultdict[str, list[np.ndarray]]
 

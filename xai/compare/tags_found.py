@@ -94,9 +94,11 @@ class Verdict:
 
     @property
     def lands(self) -> bool:
-        """Whether the tag draws the map, to more than its share of the picture."""
+        """Whether the map has more energy on the tag than the tag's share of the picture, and that because of the
+        tag: it has more than without, or the answers follow the tag. A network that goes by the corner looks there with
+        or without a tag, and the maps of others may lie there for no such reason."""
         drawn = self.p_holm[2] < REAL and self.tagged.drawn.value > 0
-        return bool(drawn and self.tagged.energy("tagged").low > CHANCE)
+        return bool((drawn or self.follows) and self.tagged.energy("tagged").low > CHANCE)
 
 
 def tags(facts: Facts, rows: Measured) -> tuple[Verdict, Verdict]:
@@ -119,7 +121,7 @@ def verdict(facts: Facts, found: Sequence[Verdict]) -> str:
     following = [name for name, each in zip(facts.names, found, strict=True) if each.follows]
     landing = [name for name, each in zip(facts.names, found, strict=True) if each.lands]
     answers = f"a tag that betrays the class sways the answers of {listed(following)}"
-    maps = f"it draws the heatmap of {listed(landing)}"
+    maps = f"the heatmap of {listed(landing)} lands on it"
     return ", and ".join(
         (
             answers if following else "no answers were found to follow a tag that betrays the class",
