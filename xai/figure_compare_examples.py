@@ -39,9 +39,9 @@ from xai.results import Condition
 
 WIDTH = WIDTHS["two-column"]
 _PANELS = (
-    ("confidence of the clean answer", ("confidence_a", "confidence_b"), (0.0, 1.0)),
-    ("drift of the map (1 − rank correlation)", ("drift_a", "drift_b"), None),
-    ("agreement of A's and B's clean maps", ("agreement",), None),
+    ("confidence of the clean answer", ("confidence_a", "confidence_b")),
+    ("drift of the map (1 − rank correlation)", ("drift_a", "drift_b")),
+    ("agreement of A's and B's clean maps", ("agreement",)),
 )
 _LOOKS: dict[str, dict[str, Any]] = {
     "a": {"color": CLEAN_COLOUR, "linestyle": "-", "marker": "o"},
@@ -67,11 +67,11 @@ def distribution_figure(facts: Facts, pool: Pool, found: Mapping[str, Proposal])
     with drawing():
         sheet = Sheet(WIDTH, top + plot + strip + 0.62 + 0.11 * below.count("\n"))
         _legend(sheet, facts)
-        for place, (words, names, limits) in enumerate(_PANELS):
+        for place, (words, names) in enumerate(_PANELS):
             x = left + place * room
             high = sheet.axes(x, top, room - gap, plot)
             low = sheet.axes(x, top + plot + 0.05, room - gap, strip)
-            edges = _edges([pool.values[name] for name in names], limits)
+            edges = _edges([pool.values[name] for name in names])
             for name in names:
                 _histogram(high, pool.values[name], edges, _look(name))
             _marks(low, list(found.values()), names)
@@ -98,9 +98,9 @@ def _legend(sheet: Sheet, facts: Facts) -> None:
     )
 
 
-def _edges(values: Sequence[np.ndarray], limits: tuple[float, float] | None) -> np.ndarray:
+def _edges(values: Sequence[np.ndarray]) -> np.ndarray:
     known = np.concatenate([each[~np.isnan(each)] for each in values])
-    low, high = limits or ((known.min(), known.max()) if len(known) else (0, 1))
+    low, high = (known.min(), known.max()) if len(known) else (0, 1)
     return np.linspace(low, high if high > low else low + 1, _BINS + 1)
 
 
@@ -162,6 +162,7 @@ class Pictures:
 
 _SIDE, _GAP, _HEAD, _LEFT = 0.78, 0.05, 0.55, 0.1
 """Inches: a picture, between two of them, above all, and left of them."""
+_WRONG = "✗"
 
 
 def examples_figure(shown: Pictures, found: Proposal, style: Style = DEFAULT_STYLE) -> Figure:
@@ -186,7 +187,7 @@ def examples_figure(shown: Pictures, found: Proposal, style: Style = DEFAULT_STY
         _bar(sheet, words, style)
         for row in range(count):
             for place in range(conditions):
-                _one(sheet, row, place, shown, style, _HEAD + row * step)
+                _one(sheet, row, place, shown, style, _HEAD + row * step, found.chosen[row].label)
             sheet.text(words, _HEAD + row * step, _caption(found.chosen[row]), fontsize=5.2, linespacing=1.15)
         sheet.text(_LEFT, _HEAD + count * step + 0.08, below, fontsize=5.5)
         return sheet.figure
@@ -203,7 +204,7 @@ def _heads(sheet: Sheet, place: int, condition: Condition, shown: Pictures) -> N
         sheet.text(_place(place, column), 0.24, wrapped(middle_cut(words, 34), 17), fontsize=5.5)
 
 
-def _one(sheet: Sheet, row: int, place: int, shown: Pictures, style: Style, y: float) -> None:
+def _one(sheet: Sheet, row: int, place: int, shown: Pictures, style: Style, y: float, label: str) -> None:
     """An image under one condition, and the maps over it with the answers below."""
     image = shown.images[place][row : row + 1]
     show_image(sheet.axes(_place(place, 0), y, _SIDE, _SIDE), image)
@@ -217,7 +218,9 @@ def _one(sheet: Sheet, row: int, place: int, shown: Pictures, style: Style, y: f
             axes.text(0.5, 0.5, "no positive\nevidence", fontsize=5.5, transform=axes.transAxes, **_BOX)
         else:
             axes.imshow(_overlay(image, values / peak, style), interpolation="nearest")
-        sheet.text(x, y + _SIDE + 0.01, short(shown.answers[side][place][row], 19), fontsize=5.2)
+        answer = shown.answers[side][place][row]
+        words = short(answer, 19) if answer == label else f"{_WRONG} {short(answer, 17)}"
+        sheet.text(x, y + _SIDE + 0.01, words, fontsize=5.2)
 
 
 _BOX: dict[str, Any] = {
@@ -238,7 +241,7 @@ def _bar(sheet: Sheet, x: float, style: Style) -> None:
     """What the colours of the overlays mean."""
     drawn = ScalarMappable(Normalize(0, 1), style.colours)
     bar = sheet.figure.colorbar(drawn, cax=sheet.axes(x, 0.1, 1.3, 0.07), orientation="horizontal")
-    bar.set_label("positive evidence / largest of the network\non that image, over the picture", fontsize=5)
+    bar.set_label("positive evidence, in units of the\nnetwork's largest on that image", fontsize=5)
     bar.set_ticks([0, 0.5, 1])
     bar.ax.tick_params(labelsize=5, pad=1, length=1.5)
 
@@ -247,8 +250,8 @@ def _caption(example: Chosen) -> str:
     """Which image it is, why it is there, and where it lies within its class."""
     places = {name: _percentile_words(example, name) for name in QUANTITIES}
     lines = [
-        wrapped(f"{example.label}: {middle_cut(example.id, 40)}", 46),
-        wrapped(example.why, 46),
+        wrapped(f"{example.label}: {middle_cut(example.id, 34)}", 40),
+        wrapped(example.why, 40),
         f"confidence A {places['confidence_a']}, B {places['confidence_b']}",
         f"drift A {places['drift_a']}, B {places['drift_b']}",
         f"agreement {places['agreement']}; n = {max(p.n for p in example.percentiles.values()):,}",
@@ -269,6 +272,6 @@ def _notes(shown: Pictures, found: Proposal) -> str:
     return (
         f"Examples {found.how}{seed}: {len(found.chosen)} of {found.eligible:,} eligible among {found.pool:,} images. "
         f"Maps are {METHODS[shown.method].title} for the class that each network names on the clean image, raw, their "
-        "positive part; below them each network's answer to what it was shown. In brackets the percentile of the value "
-        f"within the image's class of n images.{drift}"
+        f"positive part; below them each network's answer to what it was shown ({_WRONG}: wrong). In brackets the "
+        f"percentile of the value within the image's class of n images.{drift}"
     )

@@ -258,16 +258,16 @@ def method(facts: Facts, rows: Measured) -> str:
     """How examples were chosen, for a paper."""
     condition = default_condition(facts)
     drift = (
-        f"drift (1 − Spearman's correlation of the clean and the degraded {METHODS[facts.study.method].title} map, under "
-        f"{condition.words}, for the class predicted on the clean image), "
+        f"drift (1 − Spearman's correlation of the clean and the degraded {METHODS[facts.study.method].title} map, "
+        f"under {condition.words}, for the class predicted on the clean image), "
         if condition
         else ""
     )
     return (
         f"Pictures shown as examples were chosen from all {facts.images:,} images by seed {facts.study.seed}, class "
         "after class in turn, and not by eye. Each carries the mid-rank percentile within its class of the confidence "
-        f"of the clean answer, {drift}and agreement (Spearman's correlation of the two networks' clean maps on a common grid "
-        f"of {facts.common_grid[0]} x {facts.common_grid[1]}). Ways to choose: "
+        f"of the clean answer, {drift}and agreement (Spearman's correlation of the two networks' clean maps on a "
+        f"common grid of {facts.common_grid[0]} x {facts.common_grid[1]}). Ways to choose: "
         + "; ".join(f"{each.name}: {each.how}" for each in STRATEGIES.values())
         + "."
     )
