@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from data.corruption_constants import SCALES
 from data.degradations import DEGRADATIONS, max_severity, severity_levels
+from xai.attribution import METHODS
+from xai.compare.filmstrip import MOMENTS, Strip
 from xai.compare.flip_statistics import Fates, fates, severities
 from xai.compare.sections import Measured
 from xai.compare.study import Facts
-from xai.figure_parts import CLEAN_COLOUR, DEGRADED_COLOUR, WIDTHS, Sheet, wrapped
+from xai.figure_parts import (
+    CLEAN_COLOUR,
+    DEFAULT_STYLE,
+    DEGRADED_COLOUR,
+    WIDTHS,
+    Sheet,
+    Style,
+    bare,
+    colour_bar,
+    middle_cut,
+    overlay_peak,
+    short,
+    show_image,
+    show_overlay,
+    signed_overlay,
+    wrapped,
+)
 from xai.figures import drawing
 from xai.statistics import wilson_intervals
 from xai.tables import p_value
@@ -29,6 +50,10 @@ _LEFT, _TOP, _GAP, _CURVE, _BETWEEN, _BELOW, _CAPTION = 0.58, 0.42, 0.14, 1.05, 
 _RIGHT = 0.16
 _OUT = 0.09
 """Where answers that never flip are drawn, beyond the highest severity as a share of it."""
+_EDGE, _CELL, _NEXT, _ASIDE, _WORDS, _HEAD = 0.08, 0.83, 0.05, 0.13, 0.3, 0.5
+"""Inches of a filmstrip: margin, side of a picture, between pictures, between networks, words below, heads above."""
+_HEADS = ("clean", "just before", "just after")
+_FLIPPED = "#a8320a"
 
 
 def distribution_figure(facts: Facts, rows: Measured) -> Figure:
@@ -72,7 +97,7 @@ def _curves(axes: Axes, facts: Facts, name: str, both: np.ndarray, *, first: boo
         x = np.concatenate([[0], np.unique(values[np.isfinite(values)]), [highest]])
         counts = (values[:, None] <= x).sum(axis=0)
         low, high = wilson_intervals(counts, np.full(len(x), len(values)))
-        axes.plot(x, 100 * counts / len(values), drawstyle="steps-post", label=f"{letter}: {title}", **look)
+        axes.plot(x, 100 * counts / len(values), drawstyle="steps-post", label=_titled(letter, title), **look)
         axes.fill_between(x, 100 * low, 100 * high, step="post", color=look["color"], alpha=0.18, linewidth=0)
     axes.set_title(DEGRADATIONS[name].title, fontsize=6.5)
     axes.set_ylim(0, 100)
@@ -125,3 +150,99 @@ def _counts(axes: Axes, found: Fates, end: float) -> None:
     axes.text(0.995 * end, 0.995 * end, f"{pair.both_beyond:,}", ha="right", va="top", fontsize=5.5)
     p = p_value(pair.p_holm)
     axes.set_title(f"p {p}" if p.startswith("<") else f"p = {p}", fontsize=6, pad=2)
+
+
+def filmstrip_figure(strips: Sequence[Strip], style: Style = DEFAULT_STYLE, note: str = "") -> Figure:
+    """A line for each image: the clean picture, then for A and B what is explained when it is clean, just before and
+    just after the flip, with severities, answers and their probabilities. Two columns wide whatever the style says.
+
+    `strips` are as `filmstrip` gives them, A's and B's of one image after the other.
+    """
+    pairs = list(zip(strips[::2], strips[1::2], strict=True))
+    first = strips[0]
+    title = DEGRADATIONS[first.degradation].title
+    caption = wrapped(f"{title} ({SCALES[first.scale]}). {_film_words(strips)} {note}", 165)
+    below = _HEAD + len(pairs) * (_CELL + _WORDS)
+    with drawing():
+        sheet = Sheet(WIDTHS["two-column"], below + _CAPTION * (caption.count("\n") + 1) + 0.12)
+        _heads(sheet, pairs[0])
+        for line, pair in enumerate(pairs):
+            y = _HEAD + line * (_CELL + _WORDS)
+            axes = sheet.axes(_EDGE, y, _CELL, _CELL)
+            show_image(axes, pair[0].frames["clean"].image)
+            _below(axes, short(pair[0].label, 16), short(pair[0].image_id, 18))
+            for place, strip in enumerate(pair):
+                _strip(sheet, strip, _left_of(place), y, style)
+        _bar(sheet, first, style)
+        sheet.text(_EDGE, below + 0.04, caption, fontsize=5.5, color="#333333")
+        return sheet.figure
+
+
+def _left_of(place: int) -> float:
+    """Where the pictures of A (0) or B (1) begin, in inches."""
+    return _EDGE + _CELL + _ASIDE + place * (3 * (_CELL + _NEXT) - _NEXT + _ASIDE)
+
+
+def _film_words(strips: Sequence[Strip]) -> str:
+    first = strips[0]
+    back = " ↩: the clean answer is back later on." if any(strip.returns for strip in strips) else ""
+    return (
+        f"Maps ({METHODS[first.frames['clean'].heatmap.method].title}) are for the answer to the clean picture, on one"
+        f" scale for the pictures of a network in a line. Below each picture are its severity, from 0 to"
+        f" {first.highest:g}, and the answer with its probability.{back}"
+    )
+
+
+def _heads(sheet: Sheet, pair: tuple[Strip, Strip]) -> None:
+    style: dict[str, Any] = {"ha": "center", "fontsize": 6}
+    sheet.text(_EDGE + _CELL / 2, _HEAD - 0.15, "picture", **style)
+    for place, strip in enumerate(pair):
+        x, wide = _left_of(place), 3 * (_CELL + _NEXT) - _NEXT
+        name = middle_cut(_titled(strip.letter, strip.network), 44)
+        sheet.text(x + wide / 2, 0.1, name, ha="center", fontsize=7, color=("#004c7a", "#8a5a00")[place])
+        for k, head in enumerate(_HEADS):
+            sheet.text(x + k * (_CELL + _NEXT) + _CELL / 2, _HEAD - 0.15, head, **style)
+
+
+def _titled(letter: str, title: str) -> str:
+    """The network's title with its letter, once."""
+    return title if title.startswith(f"{letter}: ") else f"{letter}: {title}"
+
+
+def _strip(sheet: Sheet, strip: Strip, x: float, y: float, style: Style) -> None:
+    maps = {moment: frame.heatmap for moment, frame in strip.frames.items()}
+    peak = overlay_peak(maps, maps["clean"].method)
+    for k, moment in enumerate(MOMENTS):
+        axes = sheet.axes(x + k * (_CELL + _NEXT), y, _CELL, _CELL)
+        if moment not in strip.frames:
+            _no_flip(axes, strip)
+            continue
+        frame = strip.frames[moment]
+        show_overlay(axes, frame.image, frame.heatmap, peak, style)
+        back = " ↩" if moment == "after" and strip.returns else ""
+        looks = (_FLIPPED, "bold") if moment == "after" else ("black", "normal")
+        words = f"{frame.severity:.2f} ({100 * frame.probability:.0f} %){back}"
+        _below(axes, words, short(frame.answer, 17), *looks)
+
+
+def _no_flip(axes: Axes, strip: Strip) -> None:
+    bare(axes).set_facecolor("#eeeeee")
+    words = f"no flip\nup to {strip.highest:g}"
+    axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", fontsize=6)
+
+
+def _below(axes: Axes, upper: str, lower: str, colour: str = "black", weight: str = "normal") -> None:
+    style: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "top", "fontsize": 5.5}
+    axes.text(0.5, -0.03, upper, **style)
+    axes.text(0.5, -0.155, lower, color=colour, weight=weight, **style)
+
+
+def _bar(sheet: Sheet, strip: Strip, style: Style) -> None:
+    """What the colours mean, as a share of the largest value of a network's pictures in a line."""
+    signed = signed_overlay(strip.frames["clean"].heatmap.method)
+    drawn = ScalarMappable(
+        Normalize(-1.0 if signed else 0.0, 1.0), style.diverging if signed else style.colours
+    )
+    x = _left_of(2) - _ASIDE + 0.06
+    words = "evidence" if signed else "positive evidence"
+    colour_bar(sheet, drawn, (x, _HEAD, 0.07, _CELL), f"{words} (share of largest)")

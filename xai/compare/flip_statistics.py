@@ -21,6 +21,8 @@ IMAGES = 200
 """Images that are asked, at most."""
 STEP, TOLERANCE = 0.25, 1 / 64
 """Step of the scan and greatest length of the bracket around a flip, in levels of the scale."""
+STEPS = {"gaussian_noise": 0.5, "gaussian_blur": 0.5, "motion_blur": 0.5, "jpeg_compression": 0.125}
+"""Steps of degradations whose answers seldom go back and forth, or often do."""
 ALPHA = 0.05
 SHARES = {"quarter": 0.25, "half": 0.5}
 """Shares of answers that have flipped by the severities that are told."""
@@ -114,6 +116,11 @@ class Fates:
         """As JSON has it."""
         each = {letter: fate.to_json() for letter, fate in zip(LETTERS, self.networks, strict=True)}
         return {**each, **self.pair.to_json()}
+
+
+def step_of(name: str) -> float:
+    """Step of the scan along a degradation, in levels of the scale."""
+    return STEPS.get(name, STEP)
 
 
 def severities(flips: Table, name: str) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from data.corruption_constants import constants
 from data.degradations import DEGRADATIONS, max_severity
-from xai.compare.flip_statistics import STEP, TOLERANCE, Fate, Fates, Reached, fates
+from xai.compare.flip_statistics import TOLERANCE, Fate, Fates, Reached, fates, step_of
 from xai.compare.resampling import RESAMPLES
 from xai.compare.sections import Found, Measured
 from xai.compare.study import Facts
@@ -194,18 +194,20 @@ def _uncommon(facts: Facts, found: dict[str, Fates]) -> tuple[str, ...]:
 def method(facts: Facts, rows: Measured) -> str:
     """Sentences for a methods section, with the settings and sizes of these rows."""
     n, study = _counts(rows), facts.study
+    steps = sorted({step_of(name) for name in study.degradations})
+    apart = f"{steps[0]:g} levels" if len(steps) == 1 else f"{steps[0]:g} to {steps[-1]:g} levels"
     return (
         f"Flip points: {n['asked']:,} of the {n['right with both']:,} images that both networks get right when clean,"
         f" spread evenly over classes, were degraded along {len(study.degradations)} degradations (scale"
         f" {study.scale}) of continuous severity, the random numbers of each image held at those of the highest"
         f" severity (seed {study.seed}). The flip is the first severity at which the predicted class differs from that"
-        f" of the clean image: a scan in steps of at most {STEP:g} levels, then bisection of the first step whose end"
-        f" differs, to a bracket of at most {TOLERANCE:.3f} levels; what changes and changes back within a step is not"
-        f" seen, and constants that are whole numbers (JPEG quality, kernel sizes) change in jumps. Severities are"
-        f" levels of one degradation and are not compared between degradations. Severities by which a quarter and half"
-        f" of the answers have flipped have percentile intervals over {RESAMPLES:,} resamples of the images; answers"
-        f" that never flip count as beyond the highest severity, and their share has a 95 % Wilson interval. Networks"
-        f" are compared on the same images by exact sign tests (no flip with either, and equal brackets, are ties) with"
-        f" Holm's correction over the degradations. The tests speak of these trained networks, not of all that could"
-        f" be trained."
+        f" of the clean image: a scan in steps of {apart} (finer where answers go back and forth), then bisection of"
+        f" the first step whose end differs, to a bracket of at most {TOLERANCE:.3f} levels; what changes and changes"
+        f" back within a step is not seen, and constants that are whole numbers (JPEG quality, kernel sizes) change in"
+        f" jumps. Severities are levels of one degradation and are not compared between degradations. Severities by"
+        f" which a quarter and half of the answers have flipped have percentile intervals over {RESAMPLES:,} resamples"
+        f" of the images; answers that never flip count as beyond the highest severity, and their share has a 95 %"
+        f" Wilson interval. Networks are compared on the same images by exact sign tests (no flip with either, and"
+        f" equal brackets, are ties) with Holm's correction over the degradations. The tests speak of these trained"
+        f" networks, not of all that could be trained."
     )

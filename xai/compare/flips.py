@@ -19,7 +19,7 @@ from data.degradations import DEGRADATIONS, degrade, max_severity
 from models.registry import Model
 from xai.compare import flip_summary
 from xai.compare.bisection import Changes, first_changes, places
-from xai.compare.flip_statistics import IMAGES, STEP, TOLERANCE
+from xai.compare.flip_statistics import IMAGES, TOLERANCE, step_of
 from xai.compare.sections import Measured, Section, Table, register
 from xai.compare.study import Facts
 from xai.evaluation import forward_batch_size, shares
@@ -27,6 +27,12 @@ from xai.evaluation import forward_batch_size, shares
 if TYPE_CHECKING:
     from xai.compare.bench import Bench
     from xai.figure_parts import Figure
+
+
+_CHOICE = (
+    "The images are, of those that flip with both networks, the ones in the middle of the early, the middle and the"
+    " late third by their mean severity."
+)
 
 
 @dataclass(frozen=True)
@@ -83,13 +89,15 @@ def trace(bench: Bench, rows: np.ndarray, names: Sequence[str]) -> Table:
     """
     rows = np.asarray(rows, np.int64)
     parts: list[Table] = []
-    for place, path in enumerate(paths(bench, rows, names) if len(rows) else []):
+    along = paths(bench, rows, names) if len(rows) else []
+    clean = [answers(model, path.images) for path in along[:1] for model in bench.models]
+    for place, path in enumerate(along):
         title = DEGRADATIONS[path.name].title
 
         def tell(done: float, place: int = place, title: str = title) -> None:
             bench.tell(int(100 * (place + done)), 100 * len(names), f"flip points, {title}")
 
-        scans = _scans(bench, rows, path, tell)
+        scans = _scans(bench, path, clean, tell)
         for number, (model, scan) in enumerate(zip(bench.models, scans, strict=True)):
             tell(0.8 + 0.1 * number)
             found = first_changes(_places(path), scan, _asking(model, path), TOLERANCE)
@@ -98,20 +106,22 @@ def trace(bench: Bench, rows: np.ndarray, names: Sequence[str]) -> Table:
 
 
 def _places(path: Path) -> np.ndarray:
-    return places(path.highest, STEP)
+    return places(path.highest, step_of(path.name))
 
 
 def _asking(model: Model, path: Path) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     return lambda rows, severities: answers(model, path.at(rows, severities))
 
 
-def _scans(bench: Bench, rows: np.ndarray, path: Path, tell: Callable[[float], None]) -> list[np.ndarray]:
+def _scans(
+    bench: Bench, path: Path, clean: Sequence[np.ndarray], tell: Callable[[float], None]
+) -> list[np.ndarray]:
     """Answers `(k, n)` of each network at the places of the scan; every image is degraded once for both."""
-    everything, found = np.arange(len(rows)), [[bench.maps(model).predicted[rows]] for model in bench.models]
-    severities = _places(path)
+    everything, severities = np.arange(len(path.ids)), _places(path)
+    found = [[first] for first in clean]
     for k, severity in enumerate(severities[1:]):
         tell(0.8 * k / len(severities))
-        images = path.at(everything, np.full(len(rows), severity))
+        images = path.at(everything, np.full(len(everything), severity))
         for model, scan in zip(bench.models, found, strict=True):
             scan.append(answers(model, images))
     return [np.stack(scan) for scan in found]
@@ -189,6 +199,19 @@ def draw(facts: Facts, rows: Measured) -> dict[str, Figure]:
     return {"flip points": distribution_figure(facts, rows)}
 
 
+def pictures(bench: Bench, facts: Facts, rows: Measured) -> dict[str, Figure]:
+    """For each degradation a filmstrip of images that flip with both networks, early, in the middle and late."""
+    from xai.compare.filmstrip import filmstrip, spread_images
+    from xai.figure_compare_flips import filmstrip_figure
+
+    images = {name: spread_images(rows["flips"], name) for name in facts.study.degradations}
+    return {
+        f"filmstrip {name}": filmstrip_figure(filmstrip(bench, chosen, name, rows), note=_CHOICE)
+        for name, chosen in images.items()
+        if chosen
+    }
+
+
 register(
     Section(
         name="flips",
@@ -199,5 +222,6 @@ register(
         draw=draw,
         method=flip_summary.method,
         applies=applies,
+        pictures=pictures,
     )
 )
