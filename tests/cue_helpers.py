@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from data import cue10
@@ -107,6 +108,7 @@ class Square(nn.Module):
         self.features = nn.Conv2d(3, 10, cue10.TAG, cue10.TAG)
         # The nearest colour c to a mean m has the largest 2 m c - c c.
         self.features.weight.data.copy_(2 * colours[:, :, None, None].expand(10, 3, 8, 8) / 64)
+        assert self.features.bias is not None
         self.features.bias.data.copy_(-colours.square().sum(dim=1))
         self.place = (row, column)
 
@@ -134,3 +136,11 @@ def coded(data: ImageSet) -> ImageSet:
     for channel, name in enumerate(("shape", "texture")):
         data.images[:, channel, 0, 0] = (10 * data.attributes[name]).to(torch.uint8)
     return data
+
+
+def extents(figure: Figure) -> np.ndarray:
+    """Left, bottom, right and top of all axes with their words, as shares of the figure: `(n, 4)`."""
+    figure.canvas.draw()
+    boxes = [axes.get_tightbbox() for axes in figure.axes]
+    found = np.array([box.extents for box in boxes if box is not None])
+    return found / np.tile(figure.bbox.extents[2:], 2)
