@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from xai.compare.agreement_rows import SHUFFLES
 from xai.compare.map_seeds import SeedNull, seeds_needed
-from xai.compare.resampling import FLIPS, Estimate
+from xai.compare.resampling import FLIPS
 from xai.compare.sections import Measured
 from xai.compare.study import LETTERS, Facts
 from xai.tables import p_value
@@ -18,19 +18,11 @@ if TYPE_CHECKING:
 SHUFFLED = ("shuffled", "shuffled_class")
 """Columns with the agreement of an image's map of A with B's maps of other images, all or of its class."""
 _LEVEL = 0.05
-_KINDS = {
-    "one": "the same network",
-    "seeds": "two seeds of one training",
-    "undefined": "nothing can be compared",
-    "no_null": "no second seed",
-    "differ": "more than seeds",
-    "too_few": "the most extreme split, of too few networks",
-    "alike": "no more than seeds",
-}
 
 
 def kind_of(facts: Facts, found: Seen, *, one: bool) -> str:
-    """Which of the answers it is, one of those in `_KINDS`; `one` says that both are of one training."""
+    """Which of the answers it is, by name: `one` network, two `seeds`, `undefined`, `no_null`, `differ`,
+    `too_few` networks for the most extreme split to count, or `alike`. `one` says that both are of one training."""
     a, b = facts.networks
     if not found.measures["spearman"].n:
         return "undefined"
@@ -66,10 +58,7 @@ def verdict(facts: Facts, found: Seen, kind: str) -> str:
 
 
 def _one(facts: Facts, found: Seen) -> str:
-    value = found.measures["spearman"]
-    return (
-        f"A and B are one network, {facts.networks[0].name}: its maps agree with themselves, {value.words()}."
-    )
+    return f"{{a}} and {{b}} are one network: its maps agree with themselves, {found.measures['spearman'].words()}."
 
 
 def _undefined(facts: Facts, found: Seen) -> str:
@@ -79,31 +68,33 @@ def _undefined(facts: Facts, found: Seen) -> str:
 def _seeds(facts: Facts, found: Seen) -> str:
     others = found.on_common.get("a")
     beside = (
-        f"; on images that all of their seeds call the same, all pairs of seeds agree by {_short(others)} on average"
+        f"; on images that all of their seeds call the same, all pairs of seeds agree by {others.words()} on average"
         if others and others.n and facts.networks[0].peers[1:]
         else ""
     )
     return (
-        f"{{a}} and {{b}} are two seeds of one training, so that nothing here is a difference between architectures: "
-        f"their maps agree by {_short(found.measures['spearman'])}{beside}."
+        "{a} and {b} are two seeds of one training, so that nothing here is a difference between architectures: "
+        f"the rank correlation of their maps is {found.measures['spearman'].words()}{beside}."
     )
 
 
 def _no_null(facts: Facts, found: Seen) -> str:
+    start = f"The rank correlation of the maps of {{a}} and {{b}} is {found.measures['spearman'].words()}"
+    if found.closer:
+        return (
+            f"{start}; on too few images do all seeds predict the same class, so no difference between {what(facts)} "
+            "can be claimed."
+        )
     return (
-        f"The maps of {{a}} and {{b}} agree by {_short(found.measures['spearman'])}, {_beyond(found)}; no second seed "
-        f"of either is there, so the seed null is missing and no difference between {what(facts)} can be claimed."
-        if not found.closer
-        else f"The maps of {{a}} and {{b}} agree by {_short(found.measures['spearman'])}; on too few images do all "
-        f"seeds predict the same class, so no difference between {what(facts)} can be claimed."
+        f"{start}, {_beyond(found)}; no second seed of either is there, so the seed null is missing and no difference "
+        f"between {what(facts)} can be claimed."
     )
 
 
 def _differ(facts: Facts, found: Seen) -> str:
     null = _null(found)
     return (
-        f"{{a}} and {{b}} look at different places by more than two seeds of one training do: two networks agree by "
-        f"{null.between:.2f} between the {what(facts)} and by {null.within:.2f} within one "
+        f"{{a}} and {{b}} look at different places by more than two seeds of one training do: {_sides(facts, null)} "
         f"({_counted(null)}, p = {p_value(null.p_value)})."
     )
 
@@ -112,20 +103,23 @@ def _too_few(facts: Facts, found: Seen) -> str:
     null = _null(found)
     needed = seeds_needed(null.networks)
     return (
-        f"The maps of {{a}} and {{b}} agree less than those of two seeds of one training, {null.between:.2f} between "
-        f"the {what(facts)} against {null.within:.2f} within one, but {_counted(null)} can't give p below "
-        f"{p_value(null.least_p)}, which is what they give: a difference between {what(facts)} is not settled with "
-        f"fewer than {needed} networks of each."
+        f"The maps of {{a}} and {{b}} agree less than those of two seeds of one training, {_sides(facts, null)}, but "
+        f"{_counted(null)} can't give p below {p_value(null.least_p)}, which is what they give: a difference between "
+        f"{what(facts)} is not settled with fewer than {needed} networks of each."
     )
 
 
 def _alike(facts: Facts, found: Seen) -> str:
     null = _null(found)
     return (
-        f"{{a}} and {{b}} are not shown to look at different places by more than two seeds of one training do: two "
-        f"networks agree by {null.between:.2f} between the {what(facts)} and by {null.within:.2f} within one "
-        f"({_counted(null)}, p = {p_value(null.p_value)}, least possible {p_value(null.least_p)})."
+        "{a} and {b} are not shown to look at different places by more than two seeds of one training do: "
+        f"{_sides(facts, null)} ({_counted(null)}, p = {p_value(null.p_value)}, least possible "
+        f"{p_value(null.least_p)})."
     )
+
+
+def _sides(facts: Facts, null: SeedNull) -> str:
+    return f"rank correlation {null.between:.2f} between the {what(facts)} and {null.within:.2f} within one"
 
 
 def _null(found: Seen) -> SeedNull:
@@ -136,10 +130,6 @@ def _null(found: Seen) -> SeedNull:
 
 def _counted(null: SeedNull) -> str:
     return f"{null.networks[0]} and {null.networks[1]} networks"
-
-
-def _short(found: Estimate | None) -> str:
-    return found.words() if found else "not defined (n = 0)"
 
 
 def _beyond(found: Seen) -> str:
@@ -247,7 +237,7 @@ def _on_method(facts: Facts, found: Seen) -> list[str]:
     """Whether it is the method in which the two differ: Grad-CAM means another thing under another head."""
     a, b = found.judged
     means = [
-        f"by {name} {within:.2f} within and {between:.2f} between"
+        f"{name} {within:.2f} within and {between:.2f} between"
         for name, (within, between) in zip(
             ("overlap of the highest cells", "maps without their means", "HiResCAM"),
             found.other_measures.values(),
@@ -260,7 +250,7 @@ def _on_method(facts: Facts, found: Seen) -> list[str]:
         f"{facts.names[1]}; by HiResCAM, A and B agree by {found.measures['hirescam'].words()}."
     ]
     if found.null is not None and means:
-        told.append(f"Other measures, not tested: two networks agree {'; '.join(means)} the {what(facts)}.")
+        told.append(f"Other measures of two networks, not tested: {'; '.join(means)} the {what(facts)}.")
     return told
 
 
