@@ -219,7 +219,9 @@ def test_values_that_half_precision_cannot_hold_are_told(value: float, kept: flo
 def test_answers_that_are_no_numbers_are_told() -> None:
     model = model_of(Planted([0.0, float("nan"), 2.0], [2.0]))
     found = extract(model, images(3), "spread")
-    assert found.notes == ("3 of 3 images get no probabilities, as an output is no number.",)
+    assert found.notes == (
+        "3 of 3 images get no probabilities, as an output is no number; 0 is shown for them.",
+    )
     assert np.isnan(found.probabilities).all()
 
 

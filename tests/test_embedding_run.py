@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from data.datasets import ImageSet
 from models.registry import Model
 from tests.conftest import TinyModel
-from xai import embedding_features
+from xai import embedding_export, embedding_features, embedding_metrics, embedding_words
 from xai.attribution_types import ExplanationError
 from xai.embedding import Embedding, EmbeddingRequest, levels_of
+from xai.embedding_file import rounded
 from xai.embedding_run import embed
 from xai.evaluation import Cancelled
+from xai.figure_embedding import MapStyle, embedding_figure
 from xai.projection import Projecting
+from xai.ui import embedding_numbers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 REQUEST = EmbeddingRequest(
@@ -194,12 +198,75 @@ def test_requests_are_json_and_foreign_ones_are_refused() -> None:
             EmbeddingRequest.from_json(wrong)
 
 
-def test_two_images_one_image_and_one_class(model: Model, data: ImageSet, tmp_path: Path) -> None:
-    """Too few to arrange or to judge: an embedding with warnings, not a failure."""
-    for rows in ([0, 1], [0, 3, 6, 9, 12, 15, 18, 21]):
-        few = data.take(torch.tensor(rows))
-        found = made(
-            model, few, replace(REQUEST, severities=(), degradation="none", projecting=Projecting("tsne"))
-        )
-        assert np.isfinite(found.maps[0].coordinates).all()
-        assert found.maps[0].quality.warnings
+@pytest.mark.parametrize("rows", [[0, 1], [0], [0, 3, 6, 9, 12, 15, 18, 21]], ids=["two", "one", "one class"])
+@pytest.mark.parametrize("method", ["tsne", "pca"])
+def test_two_images_one_image_and_one_class(
+    rows: list[int], method: str, model: Model, data: ImageSet
+) -> None:
+    """Too few to arrange or to judge: an embedding with warnings that is kept and told of, not a failure."""
+    few = data.take(torch.tensor(rows))
+    found = rounded(made(model, few, replace(REQUEST, projecting=Projecting(method))))
+    assert np.isfinite(found.maps[0].coordinates).all()
+    assert found.maps[0].quality.warnings
+    assert found.maps[0].neighbours.shape == (len(rows), min(5, len(rows) - 1))
+    one, degraded = found.maps[0], found.maps[0].degraded[0]
+    said = [
+        *embedding_words.map_lines(found, one),
+        *embedding_words.notes(found),
+        *embedding_export.metrics_text(found),
+        embedding_numbers.map_words(found, one),
+        embedding_numbers.map_words(found, one, degraded),
+        *(str(row) for row in embedding_numbers._quality_rows(found)),
+        *(str(row) for row in embedding_numbers._severity_rows(found)),
+    ]
+    assert not [line for line in said if re.search(r"\bnan\b|e[+]|\b1 \w*\s?(neighbours|images)\b", line)]
+    told = "Trustworthiness not defined, continuity not defined"
+    assert any(told in line for line in said) == (len(rows) < 3)
+    assert embedding_figure(found, MapStyle(arrows=True)).axes
+
+
+@pytest.mark.parametrize(("count", "k", "judged"), [(21, 10, 10), (20, 10, 9), (8, 7, 3), (2, 1, 0)])
+def test_what_is_counted_is_said_where_there_are_few_images(
+    count: int, k: int, judged: int, model: Model, data: ImageSet
+) -> None:
+    few = data.take(torch.arange(count))
+    request = replace(REQUEST, models=("one",), severities=(), degradation="none", k=10)
+    found = made(model, few, request)
+    (one,) = found.maps
+    vectors = embedding_features.extract(model, few).vectors
+    if judged:
+        expected = embedding_metrics.trustworthiness(vectors, one.coordinates, judged)
+        assert one.quality.trustworthiness == expected
+    at = f"(k = {judged}, " if judged else "("
+    assert f"{at}{count} images)" in embedding_words.map_lines(found, one)[1]
+    said = " ".join(embedding_words.notes(found))
+    fewer = f"There are {count} images, so that each has {k} neighbour{'s' * (k > 1)} instead of 10."
+    assert (fewer in said) == (k < 10)
+    assert (f"Trustworthiness and continuity are of {judged} neighbours" in said) == (0 < judged < k)
+
+
+class Mute(nn.Module):
+    """A network whose outputs are no numbers for pictures that begin with much."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        scores = self.network(pictures)
+        return torch.where(pictures[:, :1, 0, 0] > 0.5, torch.nan, scores)
+
+
+def test_answers_that_are_no_numbers_are_0_and_told(model: Model, data: ImageSet) -> None:
+    mute = replace(model, network=Mute(model.network))
+    found = made(mute, data, replace(REQUEST, models=("one",), layers=("network.layer1",)))
+    (one,) = found.maps
+    silent = data.images[:, 0, 0, 0] > 127
+    assert 0 < silent.sum() < COUNT
+    assert (one.answers.probabilities[silent] == 0).all()
+    assert (one.answers.confidence[~silent] > 0).all()
+    words = (
+        f"{int(silent.sum())} of {COUNT} images get no probabilities, as an output is no number; 0 is shown"
+    )
+    assert [note for note in one.notes if note.startswith(words)]
+    assert [note for note in one.notes if note.startswith("At severity 3: ") and "no probabilities" in note]

@@ -129,7 +129,7 @@ class Share:
 @dataclass(frozen=True)
 class Said:
     """What a network says of N images: classes `(N, 3)` int16 of the three largest probabilities, in order (fewer
-    classes than three: -1), and these `(N, 3)` float32."""
+    classes than three: -1), and these `(N, 3)` float32, 0 where an output is no number, which a note tells."""
 
     classes: np.ndarray
     probabilities: np.ndarray
@@ -162,11 +162,17 @@ class Degraded:
     drift: np.ndarray
 
 
+def judged_k(images: int, k: int) -> int:
+    """At how many neighbours trustworthiness and continuity are measured: `k`, or as many as are below half of the
+    images; 0 where there are fewer than three, and the two are not defined."""
+    return min(k, (images - 1) // 2)
+
+
 @dataclass(frozen=True)
 class Quality:
     """How far the picture can be trusted, and how the classes lie in feature space.
 
-    Trustworthiness and continuity (Venna & Kaski 2001) of the picture at k neighbours, over `judged` images;
+    Trustworthiness and continuity (Venna & Kaski 2001) of the picture at `judged_k` neighbours, over `judged` images;
     `knn_accuracy` leave-one-out in feature space and `knn_accuracy_2d` in the picture; `silhouette` `(C,)` by class,
     NaN for a class of fewer than two images, and its mean over images; `distances` `(C, C)` between class centres;
     `warnings` are sentences for a badge.

@@ -17,6 +17,7 @@ import numpy as np
 
 from xai import tables
 from xai.embedding import Between, Embedding, Map, Said, Share
+from xai.embedding_words import UNDEFINED
 from xai.embedding_writing import plain, quality_json, share_json, versions
 from xai.export import figure_files
 from xai.figure_embedding import DEFAULT_MAPS, MapStyle, embedding_figure
@@ -143,11 +144,14 @@ def _row(model: str, measure: str, value: Share | float) -> Row:
 
 
 def _printed(rows: Sequence[Row]) -> list[Row]:
-    """Rows with four decimals, as tables show two."""
-    return [
-        {name: f"{cell:.4f}" if isinstance(cell, float) else cell for name, cell in row.items()}
-        for row in rows
-    ]
+    """Rows with four decimals, as tables show two, and words for what is not defined."""
+    return [{name: _word(name, cell) for name, cell in row.items()} for row in rows]
+
+
+def _word(name: str, cell: tables.Cell) -> tables.Cell:
+    if name == "value" and cell is None:
+        return UNDEFINED
+    return f"{cell:.4f}" if isinstance(cell, float) else cell
 
 
 def metrics_latex(found: Embedding) -> bytes:

@@ -316,7 +316,7 @@ def _notes(state: np.ndarray) -> Iterator[str]:
             _BEYOND,
             f"give features beyond {LARGEST:,.0f}, the largest number of half precision, which stands for them",
         ),
-        (_MUTE, "get no probabilities, as an output is no number"),
+        (_MUTE, "get no probabilities, as an output is no number; 0 is shown for them"),
     ):
         if count := int(((state & bit) != 0).sum()):
             yield f"{count:,} of {len(state):,} images {words}."

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from xai.attribution_types import ExplanationError
-from xai.embedding import Quality, Share
+from xai.embedding import Quality, Share, judged_k
 from xai.feature_blocks import Cancel, checked, doubles, mean_of, not_finite, spans, tell
 from xai.neighbours import Neighbours, nearest
 from xai.statistics import bca_of_counts, wilson
@@ -43,15 +44,23 @@ def knn_accuracy(neighbours: Neighbours, labels: np.ndarray, query_labels: np.nd
     """How often the vote of an image's k neighbours is its class, with Wilson's 95 % interval.
 
     `labels` `(N,)` are the classes of the points; `query_labels` `(M,)` those of the queries, by default the same:
-    leave one out, as a point is not its own neighbour. See `votes`. NaN where there is no query.
+    leave one out, as a point is not its own neighbour. See `votes`. NaN where there is no query or no neighbour.
     """
     truth = labels if query_labels is None else query_labels
     if len(truth) != len(neighbours.index):
         raise ExplanationError(f"{len(neighbours.index)} queries need as many labels, not {len(truth)}.")
-    if not len(truth):
-        return undefined()
+    if not len(truth) or not neighbours.k:
+        return undefined(len(truth))
     right = int((votes(neighbours, labels) == truth).sum())
     return Share(right / len(truth), *wilson(right, len(truth)), len(truth))
+
+
+def near_of(vectors: np.ndarray, k: int, **more: Any) -> Neighbours:
+    """`nearest` of up to k neighbours: as many as there are other images, none of a single one."""
+    queries = more.get("queries", vectors)
+    if len(vectors) == 1:
+        return Neighbours(np.zeros((len(queries), 0), np.int32), np.zeros((len(queries), 0), np.float32))
+    return nearest(vectors, min(k, len(vectors) - 1), **more)
 
 
 def votes(neighbours: Neighbours, labels: np.ndarray) -> np.ndarray:
@@ -65,7 +74,7 @@ def votes(neighbours: Neighbours, labels: np.ndarray) -> np.ndarray:
 
 
 def overlap(a: Neighbours, b: Neighbours) -> np.ndarray:
-    """Share of an image's k neighbours that two tables have in common, `(N,)` float64 in [0, 1].
+    """Share of an image's k neighbours that two tables have in common, `(N,)` float64 in [0, 1]; NaN for a k of 0.
 
     Both must be of the same images among the same points with the same k, or `ExplanationError` is raised.
     """
@@ -73,8 +82,8 @@ def overlap(a: Neighbours, b: Neighbours) -> np.ndarray:
         raise ExplanationError(
             f"The neighbours are tables of {a.index.shape} and {b.index.shape}; allowed are equal numbers."
         )
-    found = np.empty(len(a.index))
-    for rows in spans(len(found), a.k**2):
+    found = np.full(len(a.index), math.nan)
+    for rows in spans(len(found), a.k**2) if a.k else ():
         found[rows] = (a.index[rows, :, None] == b.index[rows, None, :]).any(axis=2).mean(axis=1)
     return found
 
@@ -87,10 +96,10 @@ def chance_overlap(images: int, k: int) -> float:
 def mean_share(values: np.ndarray, seed: int = 0) -> Share:
     """Mean of shares `(N,)`, multiples of one over k, with its 95 % interval by bootstrap over images (BCa).
 
-    NaN where there is none.
+    NaN where there is none, or where one is not defined.
     """
-    if not len(values):
-        return undefined()
+    if not len(values) or np.isnan(values).any():
+        return undefined(len(values))
     different, counts = np.unique(np.round(values.astype(np.float64), _DIGITS), return_counts=True)
     return Share(float(values.mean()), *bca_of_counts(different, counts, seed), len(values))
 
@@ -319,7 +328,7 @@ def quality(
     bad = not_finite(vectors), not_finite(coordinates)
     if any(bad):
         return _unjudged(len(classes), bad, len(vectors))
-    k = min(neighbours.k, (len(vectors) - 1) // 2)
+    k = judged_k(len(vectors), neighbours.k)
     middles = centres(vectors, labels, len(classes))
     silhouettes, mean = silhouette(vectors, labels, len(classes), sample, seed, cancelled=cancelled)
     trust = trustworthiness(vectors, coordinates, k, sample, seed, cancelled=cancelled)
@@ -328,7 +337,7 @@ def quality(
         continuity(vectors, coordinates, k, sample, seed, neighbours=neighbours, cancelled=cancelled),
         min(len(vectors), sample),
         knn_accuracy(neighbours, labels),
-        knn_accuracy(nearest(coordinates, neighbours.k, cancelled=cancelled), labels),
+        knn_accuracy(near_of(coordinates, neighbours.k, cancelled=cancelled), labels),
         silhouettes,
         mean,
         class_distances(middles),
@@ -353,6 +362,9 @@ def _warnings(
     vectors: np.ndarray, trust: float, k: int, labels: np.ndarray, classes: Sequence[str]
 ) -> Iterator[str]:
     """Sentences for a badge."""
+    if not k:
+        yield "There is only one image, so nothing is said of neighbours and classes."
+        return
     if not (vectors != vectors[:1]).any():
         yield "All images have the same features, so the picture says nothing."
     elif trust < TRUSTED:
@@ -361,7 +373,8 @@ def _warnings(
             f"together are not alike for the network."
         )
     if len(labels) < FEW_PER_NEIGHBOUR * k:
-        yield f"The sample is small: {len(labels)} images for {k} neighbours; {FEW_PER_NEIGHBOUR * k} are needed."
+        near = f"{k} neighbour{'s' * (k > 1)}"
+        yield f"The sample is small: {len(labels)} images for {near}; {FEW_PER_NEIGHBOUR * k} are needed."
     yield from _class_warnings(_counts(labels, len(classes)), classes)
 
 

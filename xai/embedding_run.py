@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,8 +17,9 @@ from xai.alignment import Aligned
 from xai.attribution_types import ExplanationError
 from xai.embedding import Between, Degraded, Embedding, EmbeddingRequest, Map, Said
 from xai.embedding_features import Features, extract
+from xai.embedding_metrics import near_of
 from xai.evaluation import Cancelled
-from xai.neighbours import Neighbours, nearest
+from xai.neighbours import Neighbours
 from xai.projection import Projection
 
 Stop = Callable[[], bool]
@@ -80,6 +81,7 @@ class _Arranged:
     near: Neighbours
     projection: Projection
     onto: Aligned | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def coordinates(self) -> np.ndarray:
@@ -127,12 +129,7 @@ class _Work:
         request = self.request
         clean = self.features(model, images, 0.0)
         self.next(f"neighbours in {model.name}")
-        near = nearest(
-            clean.vectors,
-            min(request.k, max(len(images) - 1, 1)),
-            progress=self.report,
-            cancelled=self.cancelled,
-        )
+        near = near_of(clean.vectors, request.k, progress=self.report, cancelled=self.cancelled)
         self.stage += 1
         self.next(f"map of {model.name}")
         start = first.projection.coordinates if first and request.layout == "shared start" else None
@@ -188,7 +185,7 @@ class _Work:
             quality,
             degraded,
             done.projection.engine,
-            tuple(dict.fromkeys([*done.clean.notes, *done.projection.notes])),
+            tuple(dict.fromkeys([*done.clean.notes, *done.projection.notes, *done.notes])),
         )
 
     def degraded(
@@ -203,7 +200,8 @@ class _Work:
         found = self.features(done.model, images, severity)
         self.next(f"{done.model.name} at severity {severity:g}")
         labels, clean = images.labels.numpy(), done.clean.vectors
-        others = nearest(clean, near.k, queries=found.vectors, own=np.arange(len(clean)))
+        done.notes.extend(f"At severity {severity:g}: {note}" for note in found.notes)
+        others = near_of(clean, near.k, queries=found.vectors, own=np.arange(len(clean)))
         placed = Degraded(
             severity,
             done.laid(done.projection.place(found.vectors, cancelled=self.cancelled)),
@@ -217,10 +215,13 @@ class _Work:
 
 
 def answers_of(found: Features, own: Sequence[str], classes: Sequence[str]) -> Said:
-    """The three largest probabilities, with class numbers that mean `classes` instead of the network's `own`."""
+    """The three largest probabilities, with class numbers that mean `classes` instead of the network's `own`.
+
+    A probability that is no number is 0, as it is kept; the features' notes say so.
+    """
     top, probabilities = found.top(3)
     numbers = np.array([classes.index(name) for name in own], np.int16)
-    return Said(np.where(top >= 0, numbers[top], np.int16(-1)), probabilities)
+    return Said(np.where(top >= 0, numbers[top], np.int16(-1)), np.nan_to_num(probabilities, nan=0.0))
 
 
 def _between(arranged: Sequence[_Arranged]) -> Between:

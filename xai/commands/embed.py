@@ -14,7 +14,7 @@ from xai.commands.common import check_device, progress_bar, wrote
 if TYPE_CHECKING:
     from data.datasets import Dataset
     from models.cards import Card
-    from xai.embedding import EmbeddingRequest
+    from xai.embedding import Embedding, EmbeddingRequest
     from xai.figure_embedding import MapStyle
     from xai.projection import Projecting
 
@@ -145,11 +145,17 @@ def _check_network(card: Card, images: Dataset) -> None:
         )
 
 
+def _said(found: Embedding) -> list[str]:
+    """What is to be known of the maps: what was not as asked, and how far they can't be trusted."""
+    return [words for one in found.maps for words in (*one.notes, *one.quality.warnings)]
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Print what is measured, and write figures, points, measures and a manifest."""
     from models import zoo
     from xai.embedding_export import bundle, metrics_text
     from xai.embedding_store import stored
+    from xai.embedding_words import fewer_words
     from xai.export import figure_files, write_bundle
     from xai.figure_embedding import embedding_figure
 
@@ -160,8 +166,8 @@ def run(arguments: argparse.Namespace) -> int:
         found = stored(request, load=lambda name: zoo.load(name, arguments.device), progress=progress)
     for line in metrics_text(found):
         print(line)
-    for warning in dict.fromkeys(text for one in found.maps for text in one.quality.warnings):
-        print(warning)
+    for words in dict.fromkeys([*_said(found), *fewer_words(found)]):
+        print(words)
     files = bundle(found, styles[0], every_width=False)
     for style in styles[1:]:
         files |= figure_files(embedding_figure(found, style), f"figure-{style.colour}")

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from xai.embedding import Degraded, Embedding, Map, Share
-from xai.embedding_words import measure, percent
+from xai.embedding_words import chance_percent, counted, mean_percent, measure, percent
 from xai.statistics import wilson
 from xai.ui import widgets
 
@@ -25,29 +25,30 @@ def accuracy(right: np.ndarray) -> Share:
 
 def map_words(found: Embedding, one: Map, degraded: Degraded | None = None) -> str:
     """The line below a map: how often the network is right, and what the neighbourhoods say."""
+    k = one.neighbours.shape[1]
     if degraded is None:
         quality = one.quality
         right = accuracy(one.answers.predicted == found.labels)
         return (
-            f"Network right: {percent(right)}. k nearest neighbours right: {percent(quality.knn_accuracy)} in "
-            f"features, {percent(quality.knn_accuracy_2d)} in the picture. Trustworthiness "
-            f"{quality.trustworthiness:.3f}, continuity {quality.continuity:.3f}."
+            f"Network right: {percent(right)}. {counted(k, 'nearest neighbour')} right: "
+            f"{percent(quality.knn_accuracy)} in features, {percent(quality.knn_accuracy_2d)} in the picture. "
+            f"Trustworthiness {measure(quality.trustworthiness)}, continuity {measure(quality.continuity)}."
         )
     right = accuracy(degraded.answers.predicted == found.labels)
     return (
-        f"Network right: {percent(right)}. k nearest clean neighbours right: {percent(degraded.knn_accuracy)}. "
-        f"Neighbours kept: {100 * float(np.mean(degraded.overlap)):.1f} %."
+        f"Network right: {percent(right)}. {counted(k, 'nearest clean neighbour')} right: "
+        f"{percent(degraded.knn_accuracy)}. Neighbours kept: {mean_percent(degraded.overlap)}."
     )
 
 
 def between(found: Embedding) -> None:
     """How alike two networks arrange the images."""
-    if found.between is None:
+    if found.between is None or not found.maps[0].neighbours.shape[1]:
         return
-    one = found.between
+    one, k = found.between, found.maps[0].neighbours.shape[1]
     st.markdown(
-        f"**A and B share {percent(one.mean)}** of each image's {found.maps[0].neighbours.shape[1]} nearest "
-        f"neighbours (by chance {100 * one.chance:.2g} %). Turning and scaling leave "
+        f"**A and B share {percent(one.mean)}** of each image's {counted(k, 'nearest neighbour')} "
+        f"(by chance {chance_percent(one.chance)}). Turning and scaling leave "
         f"{measure(one.residual)} of the features' spread unexplained (0: the same arrangement, 1: nothing in common)."
     )
 
@@ -73,7 +74,8 @@ def tables(found: Embedding) -> None:
         st.dataframe(_class_rows(found), hide_index=True)
         st.caption(
             "Silhouette: 1 for a class that lies together away from the others, below 0 for one that lies among them. "
-            "Drift: how far the class's centre moves, in units of the mean distance between clean class centres."
+            "Drift: how far the class's centre moves, in units of the mean distance between clean class centres. "
+            "None: not defined."
         )
 
 
@@ -85,8 +87,8 @@ def _quality_rows(found: Embedding) -> list[Row]:
             "dimensions": f"{one.dimensions:,}",
             "k-NN accuracy": percent(one.quality.knn_accuracy),
             "in the picture": percent(one.quality.knn_accuracy_2d),
-            "trustworthiness": f"{one.quality.trustworthiness:.4f}",
-            "continuity": f"{one.quality.continuity:.4f}",
+            "trustworthiness": measure(one.quality.trustworthiness, 4),
+            "continuity": measure(one.quality.continuity, 4),
             "silhouette": measure(one.quality.mean_silhouette),
         }
         for letter, one in zip("AB", found.maps, strict=False)
@@ -100,7 +102,7 @@ def _severity_rows(found: Embedding) -> list[Row]:
             "severity": f"{each.severity:g}",
             "network right": percent(accuracy(each.answers.predicted == found.labels)),
             "k-NN accuracy": percent(each.knn_accuracy),
-            "neighbours kept": f"{100 * float(np.mean(each.overlap)):.1f} %",
+            "neighbours kept": mean_percent(each.overlap),
             "mean drift of classes": measure(_mean(each.drift)),
         }
         for letter, one in zip("AB", found.maps, strict=False)

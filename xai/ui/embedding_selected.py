@@ -12,7 +12,7 @@ from data import thumbnails
 from data.datasets import DatasetError, ImageSource
 from xai import tables
 from xai.embedding import Embedding, Said
-from xai.embedding_words import percent
+from xai.embedding_words import mean_percent, percent
 from xai.ui import dataset_images, embedding_data, embedding_numbers, image_cards, links, state, widgets
 from xai.ui.image_cards import Card, Line, Sheet
 
@@ -52,8 +52,7 @@ def _network_rows(found: Embedding, rows: np.ndarray, step: int) -> list[dict[st
             right = answers_at(found, place, number).predicted[rows] == found.labels[rows]
             row[words] = percent(embedding_numbers.accuracy(right))
         if found.between is not None:
-            shared = 100 * float(found.between.overlap[rows].mean())
-            row["neighbours shared by A and B"] = f"{shared:.1f} %"
+            row["neighbours shared by A and B"] = mean_percent(found.between.overlap[rows])
         table.append(row)
     return table
 
