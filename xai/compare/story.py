@@ -77,7 +77,7 @@ def files(
         **latex,
         METHODS: methods_text(methods).encode(),
         **parts,
-        **_sources(compared, chapters, options),
+        **_sources(compared, options),
     }
 
 
@@ -86,12 +86,11 @@ def methods_text(paragraphs: dict[str, str]) -> str:
     return "\n\n".join(f"{heading}. {words}" for heading, words in paragraphs.items()) + "\n"
 
 
-def _sources(compared: Compared, chapters: tuple[Chapter, ...], options: Options) -> dict[str, bytes]:
+def _sources(compared: Compared, options: Options) -> dict[str, bytes]:
     """Numbers, rows and manifest."""
     rows = row_files(compared)
     numbers = numbers_of(compared)
-    chosen = {each.section.name: dict(each.chosen) for each in chapters if each.chosen}
-    manifest = story_manifest.manifest(compared, rows, numbers, pictures=options.pictures, chosen=chosen)
+    manifest = story_manifest.manifest(compared, rows, numbers, pictures=options.pictures)
     facts = story_manifest.as_json(compared.facts.to_json())
     return {NUMBERS: story_manifest.as_json(numbers), **rows, kept.FACTS: facts, MANIFEST: manifest}
 

@@ -48,11 +48,10 @@ def manifest(
     numbers: Mapping[str, Any],
     *,
     pictures: bool,
-    chosen: Mapping[str, Any],
 ) -> bytes:
     """The manifest of a report with those files of rows, by their names below the report's folder, and its numbers.
 
-    `chosen` says by section which images its pictures show, and how these were chosen.
+    `numbers` say of the images that pictures show, too, which these are and how they were chosen.
     """
     content = {
         "format": FORMAT,
@@ -61,7 +60,6 @@ def manifest(
         "skipped": compared.skipped,
         "failed": compared.failed,
         "pictures": pictures,
-        "chosen": plain(chosen),
         "rows": {name: digest(held) for name, held in files.items()},
         "numbers": numbers,
         "versions": versions(),

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 from data import degradations
 from data.degradations import DEGRADATIONS
+from xai.attribution import METHODS
 from xai.compare.resampling import FLIPS, LEVEL, RESAMPLES
 from xai.compare.sections import Measured, section
 from xai.compare.study import LETTERS, Facts, Network, of_degradation
+from xai.report_index import upper_first
 
 _HASH = 12
 """Letters of a hash that are printed."""
@@ -16,7 +18,7 @@ _HASH = 12
 
 def paragraphs(facts: Facts, rows: Mapping[str, Measured]) -> dict[str, str]:
     """Paragraphs by heading: networks, images, degradations, heatmaps and intervals, then each section's own."""
-    own = {section(name).title: section(name).method(facts, tables) for name, tables in rows.items()}
+    own = {section(name).title: _own(facts, name, tables) for name, tables in rows.items()}
     return {
         "Networks": _networks(facts),
         "Images": _images(facts),
@@ -25,6 +27,12 @@ def paragraphs(facts: Facts, rows: Mapping[str, Measured]) -> dict[str, str]:
         "Intervals and tests": _intervals(facts),
         **own,
     }
+
+
+def _own(facts: Facts, name: str, rows: Measured) -> str:
+    """A section's own sentences; its title is the heading, and not said twice."""
+    each = section(name)
+    return upper_first(each.method(facts, rows).removeprefix(f"{each.title}: "))
 
 
 def _networks(facts: Facts) -> str:
@@ -83,9 +91,9 @@ def _heatmaps(facts: Facts) -> str:
         f"{network.layer} of {letter} ({network.grid[0]} x {network.grid[1]}, head {network.head.replace('_', ' + ')})"
         for letter, network in zip(LETTERS, facts.networks, strict=True)
     )
-    height, width = facts.common_grid
+    (height, width), title = facts.common_grid, METHODS[facts.study.method].title
     return (
-        f"Heatmaps are {facts.study.method}, raw and signed, of the output of {tapped}, for the class predicted on the "
+        f"Heatmaps are those of {title}, raw and signed, of the output of {tapped}, for the class predicted on the "
         f"clean image unless said otherwise. Maps of one network are compared on its own grid, maps of A and B on "
         f"{height} x {width} cells."
     )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from xai.compare.run import Compared
 from xai.compare.sections import Found, Section
@@ -28,13 +27,12 @@ class Shown:
 
 @dataclass(frozen=True)
 class Chapter:
-    """A section that was answered, with its figures and tables, and which images its pictures show."""
+    """A section that was answered, with its figures and tables."""
 
     section: Section
     found: Found
     figures: tuple[Shown, ...]
     tables: tuple[Printed, ...]
-    chosen: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class Story:
         words = {
             True: "What differs",
             False: "What does not differ",
-            None: "What is not said to differ or not",
+            None: "Other questions, and what can't be said",
         }
         return {
             heading: tuple(each for each in self.chapters if each.found.differs is differs)
