@@ -30,6 +30,7 @@ from models.precision import cpu_has_bf16
 from models.registry import Model
 from xai import (
     attribution,
+    benchmark_compare,
     benchmark_degradations,
     benchmark_embedding,
     benchmark_features,
@@ -281,6 +282,12 @@ def embedding_rows(quick: bool) -> Iterator[Row]:
         yield Row(what, ours, peer, target, rounds)
 
 
+def comparison_rows(quick: bool) -> Iterator[Row]:
+    """Heatmaps of two networks, clean and degraded, against the bare passes that they need."""
+    for what, ours, peer, target, rounds in benchmark_compare.rows(quick):
+        yield Row(what, ours, peer, target, rounds)
+
+
 def _sweep_forward(case: Subject, precision: str) -> Work:
     size = evaluation.forward_batch_size(case.images, case.images.device)
     return lambda: [evaluation.shares(case.model, part, precision) for part in case.images.split(size)]
@@ -330,6 +337,7 @@ def rows(quick: bool) -> Iterator[Row]:
     yield from degradation_rows(quick)
     yield from feature_rows(quick)
     yield from embedding_rows(quick)
+    yield from comparison_rows(quick)
 
 
 def describe(row: Row, ours: float, peer: float, ratio: float) -> str:
