@@ -96,9 +96,28 @@ def test_mean_over_others_is_that_of_every_pair() -> None:
     a, b = (alike.products(maps(generator, 9)).ranks for _ in range(2))
     groups = np.array([0, 0, 0, 0, 1, 1, 2, -1, -1])
     found = alike.against_others(a, b, groups)
-    for image, group in enumerate(groups):
-        others = [a[image] @ b[other] for other in range(9) if other != image and groups[other] == group >= 0]
-        assert found[image] == pytest.approx(np.mean(others)) if others else np.isnan(found[image])
+    assert np.isnan(found).tolist() == [False] * 6 + [True] * 3
+    for group in (0, 1):
+        rows = np.flatnonzero(groups == group)
+        others = {(i, j): a[i] @ b[j] for i in rows for j in rows if i != j}
+        whole = np.mean(list(others.values()))
+        assert found[rows].mean() == pytest.approx(whole)
+        for image in rows:
+            ours, theirs = (
+                np.mean([value for pair, value in others.items() if pair[side] == image]) for side in (0, 1)
+            )
+            assert found[image] == pytest.approx(ours + theirs - whole)
+
+
+def test_intervals_of_shuffled_images_know_of_both_sides() -> None:
+    """A's map is always the same: agreement with B's of other images varies as B's agreement with that map does."""
+    generator = np.random.default_rng(20)
+    a = alike.products(np.repeat(maps(generator, 1), 200, axis=0)).ranks
+    b = alike.products(maps(generator, 200)).ranks
+    groups = np.zeros(200, int)
+    one_sided = (a * b).sum(axis=1)
+    assert alike.against_others(a, b, groups).std() == pytest.approx(one_sided.std(), rel=0.02)
+    assert alike.against_others(b, a, groups).std() == pytest.approx(one_sided.std(), rel=0.02)
 
 
 def test_shuffles_stay_in_their_group_and_average_to_all_pairs() -> None:
@@ -340,7 +359,11 @@ def test_two_seeds_of_one_training_are_named_so() -> None:
     found = summarise(said, rows_of(stacks, [0, 0, 0, 0]))
     assert found.differs is None
     assert "two seeds of one training" in found.verdict
-    assert "all pairs of seeds agree by" in found.verdict
+    assert "other pairs of seeds agree by" in found.verdict
+    assert found.numbers["closer_to_seeds"] == {}
+    own = Rows(said, rows_of(stacks, [0, 0, 0, 0])).similarity()
+    others = [own[i, j] for i, j in combinations(range(4), 2) if (i, j) != (0, 1)]
+    assert found.numbers["on_common"]["a"]["value"] == pytest.approx(np.mean(others))
 
 
 def test_a_network_agrees_with_itself() -> None:

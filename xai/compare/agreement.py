@@ -94,5 +94,6 @@ SECTION = register(
         summarise,
         draw,
         method,
+        version=2,
     )
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -132,9 +133,8 @@ def seen(rows: Rows) -> Seen:
     """Everything that the rows say, as numbers."""
     seed = rows.facts.study.seed
     shuffled = {name: beside_shuffled(rows, name, place) for place, name in enumerate(words.SHUFFLED)}
-    closer = {
-        letter: closer_to_seeds(rows, place) for place, letter in enumerate("ab") if rows.seeds_of(place)
-    }
+    sides = [] if one_training(rows.facts) else [place for place in (0, 1) if rows.seeds_of(place)]
+    closer = {"ab"[place]: closer_to_seeds(rows, place) for place in sides}
     tests = [found[2] for found in shuffled.values()] + list(closer.values())
     adjusted = iter(_adjusted(tests))
     return Seen(
@@ -189,8 +189,8 @@ def _on_common(rows: Rows) -> dict[str, Estimate]:
     spearman = rows.pairs["spearman"][..., rows.common]
     found = {"ab": spearman[0, 1]}
     for place, letter in enumerate("ab"):
-        own = [place, *rows.seeds_of(place)]
-        upper = [(i, j) for number, i in enumerate(own) for j in own[number + 1 :]]
+        own = np.flatnonzero(rows.training == place).tolist()
+        upper = [pair for pair in combinations(own, 2) if pair != (0, 1)]
         if upper:
             found[letter] = np.mean([spearman[pair] for pair in upper], axis=0)
     return {name: mean(values, rows.facts.study.seed) for name, values in found.items()}

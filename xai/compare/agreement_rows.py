@@ -154,13 +154,19 @@ def condition(number: int, a: Products, b: Products, groups: np.ndarray) -> Tabl
 
 
 def against_others(a: np.ndarray, b: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Mean product `(N,)` of each row of `a` with the rows of `b` of all other images of its group; NaN for an image
-    that is alone, or in none (-1)."""
+    """Each image's part `(N,)` in the mean product of rows of `a` with rows of `b` of other images of its group; NaN
+    for an image that is alone, or in none (-1).
+
+    With M the group's mean, it is the mean of its row of `a` with the others' of `b`, and of its row of `b` with the
+    others' of `a`, less M: the mean is M again, and over images it varies as M does when other images are drawn
+    (Hajek's projection), which the means of either side alone do not.
+    """
     found = np.full(len(groups), np.nan)
     for rows in members(groups):
         if len(rows) > 1:
-            whole = a[rows] @ b[rows].sum(axis=0)
-            found[rows] = (whole - (a[rows] * b[rows]).sum(axis=1)) / (len(rows) - 1)
+            own = (a[rows] * b[rows]).sum(axis=1)
+            sums = [x[rows] @ y[rows].sum(axis=0) - own for x, y in ((a, b), (b, a))]
+            found[rows] = (sums[0] + sums[1] - sums[0].mean()) / (len(rows) - 1)
     return found
 
 

@@ -68,7 +68,7 @@ def _undefined(facts: Facts, found: Seen) -> str:
 def _seeds(facts: Facts, found: Seen) -> str:
     others = found.on_common.get("a")
     beside = (
-        f"; on images that all of their seeds call the same, all pairs of seeds agree by {others.words()} on average"
+        f"; on images that all of their seeds call the same, other pairs of seeds agree by {others.words()}"
         if others and others.n and facts.networks[0].peers[1:]
         else ""
     )
