@@ -22,6 +22,7 @@ from tests.embedding_helpers import BAD, embedding
 from xai import embedding_export as export
 from xai import embedding_looks as looks
 from xai import embedding_reproduction as again
+from xai import embedding_words
 from xai.attribution_types import ExplanationError
 from xai.class_colours import CORRECTNESS, TRANSITIONS, class_looks
 from xai.cli import main
@@ -213,6 +214,15 @@ def test_the_figure_says_what_is_measured(found: Embedding) -> None:
     ):
         assert words in said
     assert "far clusters" not in words_of(embedding_figure(embedding(method="pca")))
+
+
+def test_short_arrows_of_umap_are_said_to_be_noise() -> None:
+    words = "land within 1.6 % of the map's width of their points: shorter arrows are noise."
+    moved = embedding(method="umap")
+    assert words in words_of(embedding_figure(moved, MapStyle(arrows=True)))
+    assert words in " ".join(embedding_words.reading_words(moved)), "and so on the page"
+    for other in (embedding(method="tsne"), embedding(method="umap", severities=())):
+        assert "noise" not in " ".join(embedding_words.reading_words(other))
 
 
 def drawn(figure: Figure, panel: int = 0) -> np.ndarray:

@@ -71,6 +71,17 @@ def test_placing_moves_nothing_and_finds_the_same_places(
     assert (labels[near] == labels).mean() > (0.99 if name != "pca" else 0.7)
 
 
+@pytest.mark.parametrize(("name", "low", "high"), [("umap", 0.75, 1.25), ("tsne", 0, 0.33)])
+def test_how_near_points_are_placed_to_themselves(name: str, low: float, high: float) -> None:
+    """What the page and the figure say of short arrows: for most points, by the default settings."""
+    random, labels = np.random.default_rng(0), np.arange(400) % 10
+    vectors = 1.5 * random.normal(size=(10, 64))[labels] + random.normal(size=(400, 64))
+    made = project(vectors.astype(np.float32), Projecting(name))
+    again = made.place(vectors.astype(np.float32))
+    away = np.linalg.norm(again - made.coordinates, axis=1) / np.ptp(made.coordinates, axis=0).max()
+    assert low < np.quantile(away, 0.9) / projection_umap.PLACED_NEAR < high
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_same_seed_same_map(
     name: str, maps: dict[str, Projection], clusters: tuple[np.ndarray, np.ndarray]

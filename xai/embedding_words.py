@@ -8,6 +8,7 @@ import numpy as np
 
 from data.degradations import DEGRADATIONS, SCALES, resolve_name, resolve_scale
 from xai.embedding import Embedding, Map, Share, judged_k
+from xai.projection_umap import PLACED_NEAR
 
 _READING = {
     "pca": "PCA: the two directions in which the features vary most.",
@@ -102,6 +103,11 @@ def reading_words(found: Embedding) -> list[str]:
             "The two maps were laid out separately and can't be compared place by place."
             if layout == "separate"
             else "B is turned, mirrored and scaled onto A."
+        )
+    if method == "umap" and found.maps[0].degraded:
+        words.append(
+            f"Placed into it anew, nine of ten clean images land within {100 * PLACED_NEAR:.2g} % of the map's width "
+            "of their points: shorter arrows are noise."
         )
     return [*words, *fewer_words(found)]
 
