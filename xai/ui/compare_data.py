@@ -45,7 +45,7 @@ def state_of(study: Study) -> Hashable:
     cards = explaining.cards()
     where = kept.place(study, cards, _digest(study))
     hashes = tuple(cards[name].sha256 for name in study.models)
-    return (study, hashes, signature(where) if where.is_dir() else ())
+    return (kept.plain(study), hashes, signature(where) if where.is_dir() else ())
 
 
 def _digest(study: Study) -> str:

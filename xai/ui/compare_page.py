@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from xai.compare.run import Compared
-from xai.compare.sections import SECTIONS, Section, all_sections
+from xai.compare.sections import Section, all_sections, section
 from xai.compare.study import Study
 from xai.ui import (
     compare_choice,
@@ -48,8 +48,7 @@ def _draw(study: Study) -> None:
         return
     _setting(found)
     _verdicts(found)
-    section = _choose(found)
-    compare_section.draw(study, found, section)
+    compare_section.draw(study, found, _choose(found))
     compare_take_home.draw(study, found)
 
 
@@ -114,19 +113,19 @@ def _verdicts(found: Compared) -> None:
             continue
         st.markdown(f"**{icon} {title}**")
         lines = [
-            f"- **{SECTIONS[name].title}.** {widgets.plain(found.found[name].verdict)}" for name in names
+            f"- **{section(name).title}.** {widgets.plain(found.found[name].verdict)}" for name in names
         ]
         st.markdown("\n".join(lines))
     for name, why in found.skipped.items():
-        st.caption(widgets.plain(f"{SECTIONS[name].title}: {why}"))
+        st.caption(widgets.plain(f"{section(name).title}: {why}"))
 
 
 def _choose(found: Compared) -> Section:
     """Which part is looked at closely."""
     names = list(found.found)
-    titles = {name: SECTIONS[name].title for name in names}
+    titles = {name: section(name).title for name in names}
     st.divider()
     chosen = widgets.one_of(
         "Look closely at", "compare_part", names, names[0], titles.__getitem__, st.radio, horizontal=True
     )
-    return SECTIONS[chosen]
+    return section(chosen)
