@@ -169,7 +169,7 @@ def test_the_report_is_made_and_given_as_a_zip() -> None:
     app = finished(press(visit("compare", **LINK), "Make the comparison"), compare_data.PANEL)
     app = finished(press(app, "Make the report"), compare_take_home.PANEL)
     assert healthy(app), words(app)
-    labels = [button.label for button in app.get("download_button")]
+    labels = [str(getattr(button, "label", "")) for button in app.get("download_button")]
     assert "Report (.zip)" in labels
     study = Study((A, B), "cue10", limit=200, scale="paper-relative")
     found = compare_data.compared(study)
