@@ -18,6 +18,8 @@ from xai.attribution import ExplanationError, Targets, explain_all_cams
 from xai.batching import batch_size
 from xai.folding import folded
 
+PLAIN = IMAGENET_MEAN
+"""The colour of pixels that were deleted: zero in the network's units."""
 _NAN = float("nan")
 
 
@@ -133,8 +135,10 @@ def pointing_game(values: Tensor, mask: Tensor) -> bool:
 
 
 def enlarge(values: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A map `(h, w)` at another size, bilinear with aligned pixel edges."""
-    return interpolate(values[None, None].float(), size=shape, mode="bilinear", align_corners=False)[0, 0]
+    """Maps `(..., h, w)` at another size, bilinear with aligned pixel edges."""
+    stack = values.reshape(-1, 1, *values.shape[-2:]).float()
+    large = interpolate(stack, size=shape, mode="bilinear", align_corners=False)
+    return large.reshape(*values.shape[:-2], *shape)
 
 
 def deletion_insertion(
@@ -149,12 +153,12 @@ def deletion_insertion(
     _check_curves(model, image, heatmap, target, steps)
     image = image.detach().cpu()
     random = torch.rand(tuple(heatmap.shape), generator=torch.Generator().manual_seed(seed))
-    plain = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1).expand_as(image)
+    plain = torch.tensor(PLAIN).view(1, 3, 1, 1).expand_as(image)
     counts = [round(step * image.shape[-1] * image.shape[-2] / steps) for step in range(steps + 1)]
     stacks = []
     for values in (heatmap.detach().cpu(), random):
         masks = _step_masks(enlarge(values, tuple(image.shape[-2:])), counts, seed)
-        stacks += [torch.where(masks, plain, image), torch.where(masks, image, _blurred(image))]
+        stacks += [torch.where(masks, plain, image), torch.where(masks, image, blurred(image))]
     curves = _probabilities(model, torch.cat(stacks), target).view(4, steps + 1)
     areas = (torch.trapezoid(curves, dim=1) / steps).tolist()
     return Faithfulness(torch.linspace(0, 1, steps + 1), *curves, *areas)
@@ -170,28 +174,32 @@ def _check_curves(model: Model, image: Tensor, heatmap: Tensor, target: int, ste
         raise ExplanationError(f"steps is {steps}; allowed is 1 to the number of pixels.")
 
 
-def _order(values: Tensor, seed: int) -> Tensor:
-    """Indices of all cells, highest value first, ties in a random order."""
-    flat = values.flatten().cpu()
-    shuffled = torch.randperm(len(flat), generator=torch.Generator().manual_seed(seed))
-    return shuffled[flat[shuffled].argsort(descending=True, stable=True)]
+def pixel_places(values: Tensor, seed: int) -> Tensor:
+    """Place of every cell of maps `(..., H, W)` when those of a map go from high to low, int64 of the same shape.
+
+    0 is the highest. Equal values are ordered at random with `seed`, in the same way for every map.
+    """
+    flat = values.flatten(-2).cpu()
+    shuffled = torch.randperm(flat.shape[-1], generator=torch.Generator().manual_seed(seed))
+    order = shuffled[flat[..., shuffled].argsort(dim=-1, descending=True, stable=True)]
+    places = torch.arange(flat.shape[-1]).expand_as(order)
+    return torch.empty_like(order).scatter_(-1, order, places).view(values.shape)
 
 
 def _step_masks(values: Tensor, counts: list[int], seed: int) -> Tensor:
     """Masks `(len(counts), 1, H, W)` of the `count` highest pixels each."""
-    place = torch.empty(values.numel(), dtype=torch.int64)
-    place[_order(values, seed)] = torch.arange(values.numel())
-    return place.view(1, 1, *values.shape) < torch.tensor(counts).view(-1, 1, 1, 1)
+    return pixel_places(values, seed)[None, None] < torch.tensor(counts).view(-1, 1, 1, 1)
 
 
-def _blurred(image: Tensor) -> Tensor:
-    sigma = image.shape[-1] / 16
-    radius = min(int(3 * sigma + 0.5), min(image.shape[-2:]) - 1)
+def blurred(images: Tensor) -> Tensor:
+    """What insertion starts from: images `(N, 3, H, W)` under a Gaussian of sigma = width / 16."""
+    sigma = images.shape[-1] / 16
+    radius = min(int(3 * sigma + 0.5), min(images.shape[-2:]) - 1)
     weights = torch.exp(-(torch.arange(-radius, radius + 1) ** 2) / (2 * sigma**2))
     weights = weights / weights.sum()
-    padded = pad(image, (radius,) * 4, mode="reflect").transpose(0, 1)
+    padded = pad(images, (radius,) * 4, mode="reflect").flatten(0, 1)[:, None]
     rows = torch.nn.functional.conv2d(padded, weights.view(1, 1, -1, 1))
-    return torch.nn.functional.conv2d(rows, weights.view(1, 1, 1, -1)).transpose(0, 1)
+    return torch.nn.functional.conv2d(rows, weights.view(1, 1, 1, -1)).view(images.shape)
 
 
 def _probabilities(model: Model, images: Tensor, target: int) -> Tensor:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from xai.compare import agreement, cues, drift, errors, examples, flips, frequencies
+from xai.compare import agreement, cues, drift, errors, examples, flips, frequencies, validity
 
-__all__ = ["agreement", "cues", "drift", "errors", "examples", "flips", "frequencies"]
+__all__ = ["agreement", "cues", "drift", "errors", "examples", "flips", "frequencies", "validity"]
