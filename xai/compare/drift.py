@@ -127,7 +127,8 @@ def method(facts: Facts, rows: Measured) -> str:
         " clean: the severities at which 1 - rank correlation and the loss of accuracy reach half of their final value"
         " (linear between severities), and the paired bootstrap interval of their difference, adjusted by Holm over"
         " networks and degradations; it was left open where the final change of either is below"
-        f" {100 * LEAST_CHANGE:g} points or its interval includes 0."
+        f" {100 * LEAST_CHANGE:g} points or its interval includes 0. This compares the shapes of two curves, each in"
+        " its own unit; it says nothing of causes."
     )
 
 

@@ -261,7 +261,15 @@ def _first_row(found: Drifted, each: Lead) -> Row:
 
 def undefined(found: Drifted) -> tuple[str, ...]:
     """Counts of what has no number."""
-    return (*_blank(found), *_without(found), *_few(found), *_no_order(found))
+    return (*_idle(found), *_blank(found), *_without(found), *_few(found), *_no_order(found))
+
+
+def _idle(found: Drifted) -> Iterator[str]:
+    """Levels at which nothing happens, as a blur of less than a pixel."""
+    still = (found.drifts.values["spearman"] == 1).all(axis=(0, 2))
+    names = [each.words for each, idle in zip(found.conditions, still, strict=True) if idle]
+    if names:
+        yield f"No map moves at all under {listed(names)}: images of {found.facts.size} px stay as they are there."
 
 
 def _blank(found: Drifted) -> Iterator[str]:
