@@ -16,6 +16,7 @@ from data.degradations import DEGRADATIONS, max_severity, severity_levels
 from xai.attribution import METHODS
 from xai.compare.filmstrip import MOMENTS, Strip
 from xai.compare.flip_statistics import Fates, fates, severities
+from xai.compare.phrases import p_words
 from xai.compare.sections import Measured
 from xai.compare.study import Facts
 from xai.figure_parts import (
@@ -37,7 +38,6 @@ from xai.figure_parts import (
 )
 from xai.figures import drawing
 from xai.statistics import wilson_intervals
-from xai.tables import p_value
 
 LOOKS: tuple[dict[str, Any], dict[str, Any]] = (
     {"color": CLEAN_COLOUR, "linestyle": "-", "linewidth": 1.2},
@@ -148,8 +148,7 @@ def _counts(axes: Axes, found: Fates, end: float) -> None:
     axes.text(0.05 * end, 0.88 * end, f"B later {pair.b_later:,}", va="top", color="#8a5a00", **style)
     axes.text(0.88 * end, 0.05 * end, f"A later {pair.a_later:,}", ha="right", color="#004c7a", **style)
     axes.text(0.995 * end, 0.995 * end, f"{pair.both_beyond:,}", ha="right", va="top", fontsize=5.5)
-    p = p_value(pair.p_holm)
-    axes.set_title(f"p {p}" if p.startswith("<") else f"p = {p}", fontsize=6, pad=2)
+    axes.set_title(p_words(pair.p_holm), fontsize=6, pad=2)
 
 
 def filmstrip_figure(strips: Sequence[Strip], style: Style = DEFAULT_STYLE, note: str = "") -> Figure:

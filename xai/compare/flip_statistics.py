@@ -22,7 +22,12 @@ IMAGES = 200
 STEP, TOLERANCE = 0.25, 1 / 64
 """Step of the scan and greatest length of the bracket around a flip, in levels of the scale."""
 STEPS = {"gaussian_noise": 0.5, "gaussian_blur": 0.5, "motion_blur": 0.5, "jpeg_compression": 0.125}
-"""Steps of degradations whose answers seldom go back and forth, or often do."""
+"""Steps of degradations whose answers seldom go back and forth, or often do.
+
+Against steps four times as fine, or finer, at most 3 % of first flips come later under blur, motion and noise (50
+images of cue10 or 60 of cifar10-jpeg, two networks), 8 % under low resolution and 23 % under JPEG (80 images of
+cifar10-jpeg), where every quality makes other errors; whose flip later, A's or B's, comes out alike.
+"""
 ALPHA = 0.05
 SHARES = {"quarter": 0.25, "half": 0.5}
 """Shares of answers that have flipped by the severities that are told."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
 from data.corruption_constants import constants
 from data.degradations import DEGRADATIONS, max_severity
 from xai.compare.flip_statistics import TOLERANCE, Fate, Fates, Reached, fates, step_of
+from xai.compare.phrases import listed, p_words
 from xai.compare.resampling import RESAMPLES
 from xai.compare.sections import Found, Measured
 from xai.compare.study import Facts
@@ -45,11 +45,6 @@ def in_words(name: str) -> str:
     return Condition(name, DEGRADATIONS[name].scales[0], 1.0).words.rsplit(", ", 1)[0]
 
 
-def listed(words: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
 def level(value: float, highest: int) -> str:
     """A severity in words, with two decimals or as beyond the highest."""
     return f"beyond {highest}" if math.isinf(value) else f"{value:.2f}"
@@ -83,12 +78,12 @@ def _verdict(facts: Facts, found: dict[str, Fates], n: int) -> str:
 def _sentence(facts: Facts, name: str, both: Fates) -> str:
     highest = max_severity(name, facts.study.scale)
     a, b = (_fate_words(title, each, highest) for title, each in zip(facts.names, both.networks, strict=True))
-    pair, d, p = both.pair, both.pair.difference, p_value(both.pair.p_holm)
+    pair, d = both.pair, both.pair.difference
     return (
         f"{DEGRADATIONS[name].title}, severities 0 to {highest}: {a}; {b} (n = {both.networks[0].n:,}). On the same"
         f" images {facts.names[0]} flips later {pair.a_later:,} times and {facts.names[1]} {pair.b_later:,} times,"
         f" with {pair.tied:,} ties: a difference of {100 * d.difference:+.0f} % of the images ({100 * d.low:+.0f} to"
-        f" {100 * d.high:+.0f}), p (Holm) {p if p.startswith('<') else f'= {p}'}."
+        f" {100 * d.high:+.0f}), {p_words(pair.p_holm)} after Holm's correction."
     )
 
 
