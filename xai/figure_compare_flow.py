@@ -61,10 +61,10 @@ def ribbons(square: np.ndarray) -> list[tuple[int, int, int, float, float]]:
     total = max(int(square.sum()), 1)
     start = np.cumsum(np.r_[0, square.sum(axis=1)])[:-1].astype(float)
     end = np.cumsum(np.r_[0, square.sum(axis=0)])[:-1].astype(float)
-    found = []
+    found: list[tuple[int, int, int, float, float]] = []
     for (before, after), count in np.ndenumerate(square):
         if count:
-            found.append((before, after, int(count), start[before] / total, end[after] / total))
+            found.append((before, after, int(count), float(start[before]) / total, float(end[after]) / total))
         start[before] += count
         end[after] += count
     return found
@@ -128,11 +128,13 @@ def _bar(axes: Axes, shares: np.ndarray, counts: np.ndarray, words: Sequence[str
     tops = np.cumsum(np.r_[0, shares])[:-1] + _SPACE * np.arange(4)
     shown = np.flatnonzero(counts)
     x, align = ((0.0, "right"), (1 - _BAR, "left"))[side]
-    for k, place in zip(shown, spread((tops + shares / 2)[shown], _LABEL), strict=True):
+    for k, place in zip(shown.tolist(), spread((tops + shares / 2)[shown], _LABEL), strict=True):
         word, count, share = words[k], counts[k], shares[k]
         axes.add_patch(Rectangle((x, tops[k]), _BAR, share, facecolor=_colour(word), linewidth=0))
         text = f"{word}\n{count:,} ({100 * share:.1f} %)"
-        axes.text(-0.02 if side == 0 else 1.02, place, text, fontsize=5.5, ha=align, va="center", linespacing=1.05)
+        axes.text(
+            -0.02 if side == 0 else 1.02, place, text, fontsize=5.5, ha=align, va="center", linespacing=1.05
+        )
 
 
 def spread(places: np.ndarray, least: float) -> np.ndarray:

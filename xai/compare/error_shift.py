@@ -69,7 +69,8 @@ class Shifts:
 def divergence(first: np.ndarray, second: np.ndarray, classes: int) -> np.ndarray:
     """Jensen-Shannon divergence in bits of counts `(..., u)` of the `u` of `classes` answers that occur at all.
 
-    Answers that occur on neither side have the same smoothed share on both, and add nothing.
+    Both are of as many images, so that answers that occur on neither side have the same smoothed share on both, and add
+    nothing.
     """
     p, q = (counts + SMOOTHING for counts in (first, second))
     p, q = (

@@ -1,0 +1,379 @@
+"""Errors of two networks: planted differences are found and none where there is none, kappa and flows by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import jensenshannon
+
+from tests.explain_helpers import make_model
+from tests.test_compare_maps import DATA
+from xai import pairwise, statistics
+from xai.compare import answers, error_results, error_shift, errors, resampling, store
+from xai.compare.bench import Bench
+from xai.compare.error_seeds import against_seeds, families
+from xai.compare.error_shift import Shifts, divergence, shifts
+from xai.compare.sections import Measured, Table
+from xai.compare.study import Facts, Network, Study
+from xai.figure_compare_flow import ribbons, spread
+from xai.results import UNTOUCHED
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SIMULATED, ALLOWED = 200, 18
+"""Of 200 tests of true nulls at 5 %, more than 18 are wrong with a probability of 0.7 %."""
+CLASSES = ("cat", "dog", "frog")
+
+
+def facts_of(images: int, names: tuple[str, ...] = ("gaussian_noise",), **b: Any) -> Facts:
+    one = Network("a-s0", "Net One", "alexnet", "noise", 0, "0", "flatten_mlp", "features", (4, 4), 1)
+    two = replace(one, **{"name": "b-s0", "title": "Net Two", **b})
+    study = Study(("a-s0", two.name), "noise", limit=None, degradations=names, scale="paper-relative")
+    return Facts(study, (one, two), CLASSES, images, 32, "0")
+
+
+def rows_of(facts: Facts, labels: np.ndarray, predicted: np.ndarray, **seeds: np.ndarray) -> Measured:
+    """Rows of answers `(2, C, N)`, and of other seeds to the clean images `(N,)`; the rows are in no order."""
+    place, condition, image = (each.ravel() for each in np.indices(predicted.shape))
+    table: Table = {
+        "image": image.astype(np.int32),
+        "label": labels[image].astype(np.int16),
+        "predicted": predicted.ravel().astype(np.int16),
+        "confidence": np.full(len(image), 0.5, np.float32),
+        "correct": labels[image] == predicted.ravel(),
+        "network": place.astype(np.int16),
+        "condition": condition.astype(np.int16),
+    }
+    order = np.random.default_rng(0).permutation(len(image))
+    found: dict[str, Table] = {"answers": {name: column[order] for name, column in table.items()}}
+    if seeds:
+        count = len(labels)
+        found["seeds"] = {
+            "image": np.tile(np.arange(count), len(seeds)),
+            "predicted": np.concatenate(list(seeds.values())),
+            "name": np.repeat([name.replace("_", "-") for name in seeds], count),
+        }
+    return found
+
+
+def noisy(generator: np.random.Generator, labels: np.ndarray, share: float) -> np.ndarray:
+    """Answers of which that share is drawn anew."""
+    drawn = generator.integers(0, len(CLASSES), len(labels))
+    return np.where(generator.random(len(labels)) < share, drawn, labels)
+
+
+# Classes whose answers move
+
+
+def of_class(found: Shifts, name: str) -> tuple[error_shift.Shift, error_shift.Shift, error_shift.Versus]:
+    place = CLASSES.index(name)
+    return found.a[place], found.b[place], found.versus[place]
+
+
+def test_divergence_is_that_of_whole_smoothed_rows() -> None:
+    generator = np.random.default_rng(0)
+    first = generator.integers(0, 9, (4, 7))
+    first[:, 5:] = 0  # answers that occur nowhere
+    second = np.c_[generator.permuted(first[:, :5], axis=1), first[:, 5:]]
+    wanted = jensenshannon(first + 0.5, second + 0.5, base=2, axis=1) ** 2
+    np.testing.assert_allclose(divergence(first[:, :5], second[:, :5], 7), wanted, atol=1e-12)
+    assert (divergence(first, first, 7) == 0).all()
+    assert 0.9 < divergence(np.array([1000, 0]), np.array([0, 1000]), 2) < 1
+
+
+def test_planted_shift_of_one_class_under_one_network_is_found() -> None:
+    generator = np.random.default_rng(1)
+    labels = np.repeat(np.arange(3), 60)
+    clean, other = noisy(generator, labels, 0.2), noisy(generator, labels, 0.2)
+    moved = np.where((labels == 1) & (np.arange(180) % 2 == 0), 2, clean)
+    found = shifts(labels, (clean, moved), (other, other), CLASSES)
+    cat, still, _ = of_class(found, "cat")
+    dog, same, versus = of_class(found, "dog")
+    assert (cat.value, cat.p_value, still.p_value, same.p_value, cat.gains) == (0, 1, 1, 1, "")
+    assert dog.p_holm < 0.001
+    assert dog.low < dog.value < dog.high
+    assert dog.value > 5 * dog.chance
+    assert (dog.gains, dog.images) == ("frog", 60)
+    assert dog.gained == pytest.approx((moved[labels == 1] == 2).mean() - (clean[labels == 1] == 2).mean())
+    assert versus.value == pytest.approx(dog.value)
+    assert versus.p_holm < 0.01
+    assert versus.low > 0
+
+
+def test_shifts_do_not_depend_on_the_order_of_images_and_change_sign_with_the_networks() -> None:
+    generator = np.random.default_rng(2)
+    labels = np.repeat(np.arange(3), 30)
+    a, b = ((noisy(generator, labels, 0.1), noisy(generator, labels, share)) for share in (0.5, 0.9))
+    order = generator.permutation(90)
+    found = shifts(labels, a, b, CLASSES)
+    again = shifts(labels[order], (a[0][order], a[1][order]), (b[0][order], b[1][order]), CLASSES)
+    assert found == again
+    turned = shifts(labels, b, a, CLASSES)
+    assert [each.value for each in turned.versus] == pytest.approx([-each.value for each in found.versus])
+    assert [each.value for each in turned.a] == [each.value for each in found.b]
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer draws."""
+    monkeypatch.setattr(error_shift, "DRAWS", 99)
+    monkeypatch.setattr(error_shift, "RESAMPLES", 20)
+    error_results._results.cache_clear()
+
+
+@pytest.mark.usefixtures("quick")
+def test_shifts_that_are_none_are_called_some_as_often_as_they_may() -> None:
+    """Clean and degraded answers, and A's and B's, are exchangeable within images, which differ in difficulty."""
+    wrong = {"a": 0, "b": 0, "versus": 0}
+    p_values = []
+    for seed in range(SIMULATED):
+        generator = np.random.default_rng((seed, 5))
+        labels = np.repeat(np.arange(3), 20)
+        hard = generator.random(60)
+        drawn = generator.integers(0, 3, (4, 60))
+        four = np.where(generator.random((4, 60)) < hard, drawn, labels)
+        found = shifts(labels, (four[0], four[1]), (four[2], four[3]), CLASSES, seed)
+        for side in wrong:
+            wrong[side] += min(each.p_holm for each in getattr(found, side)) < 0.05
+        p_values.append([each.p_value for side in (found.a, found.b) for each in side])
+        p_values[-1] += [each.p_value for each in found.versus]
+    assert all(count <= ALLOWED for count in wrong.values()), wrong
+    assert 0.02 < (np.array(p_values) <= 0.05).mean() <= 0.06  # not by never telling anything
+
+
+def test_few_images_and_answers_that_only_a_network_knows() -> None:
+    labels = np.r_[np.zeros(9, int), np.ones(20, int)]
+    unknown = np.where(labels == 1, answers.UNKNOWN, labels)
+    found = shifts(labels, (labels, unknown), (labels, labels), CLASSES)
+    cat, _, versus = of_class(found, "cat")
+    assert cat.images == versus.images == 9
+    assert np.isnan([cat.value, cat.p_value, cat.p_holm, versus.p_holm]).all()
+    dog, same, _ = of_class(found, "dog")
+    assert (dog.gains, dog.gained, same.value) == ("a class that only the network knows", 1.0, 0)
+    assert dog.p_holm < 0.001
+    assert of_class(found, "frog")[0].images == 0
+    with pytest.raises(ValueError, match="same images"):
+        shifts(labels, (labels, unknown[1:]), (labels, labels), CLASSES)
+
+
+# Seeds
+
+
+def seeds_of(generator: np.random.Generator, images: int, apart: float) -> dict[str, np.ndarray]:
+    """Who is right of three seeds of each of two trainings, whose images are hard alike but for `apart` of them."""
+    shared = generator.random(images)
+    own = {
+        side: np.where(generator.random(images) < apart, generator.random(images), shared) for side in "ab"
+    }
+    return {f"{side}{k}": generator.random(images) < own[side] ** 0.5 for side in "ab" for k in range(3)}
+
+
+SIDES = (("a0", "a1", "a2"), ("b0", "b1", "b2"))
+
+
+def test_kappas_are_those_of_pairs_and_their_intervals_of_the_same_kind() -> None:
+    known = seeds_of(np.random.default_rng(3), 800, 0.5)
+    pairs = families(known, SIDES)
+    assert len(pairs) == 6
+    found = against_seeds(known, ("a0", "b0"), pairs)
+    for row in (found.pair, *found.seeds):
+        graded = [answers.plain(np.ones(800, int), known[name].astype(int)) for name in row.names]
+        wanted = pairwise.error_consistency(graded[0], graded[1])
+        assert wanted.kappa is not None
+        assert wanted.low is not None
+        assert row.value == pytest.approx(wanted.kappa)
+        assert row.low == pytest.approx(wanted.low, abs=0.015)
+    assert found.less == pytest.approx(np.mean([row.value for row in found.seeds]) - found.pair.value)
+
+
+def test_trainings_that_err_on_other_images_are_told_from_seeds() -> None:
+    found = against_seeds(
+        known := seeds_of(np.random.default_rng(4), 1500, 1.0), ("a0", "b0"), families(known, SIDES)
+    )
+    assert found.below
+    assert 0 < found.low < found.less < found.high
+
+
+def test_seeds_are_not_told_from_seeds() -> None:
+    wrong = 0
+    for seed in range(SIMULATED):
+        known = seeds_of(np.random.default_rng((seed, 6)), 150, 0.0)
+        wrong += bool(against_seeds(known, ("a0", "b0"), families(known, SIDES)).below)
+    assert wrong <= ALLOWED
+
+
+def test_seeds_of_one_training_and_perfect_networks() -> None:
+    known = seeds_of(np.random.default_rng(7), 200, 0.0)
+    three = {name: known[name] for name in ("a0", "a1", "a2")}
+    assert families(three, (("a0", "a1", "a2"), ("a1", "a0", "a2"))) == [
+        ("a0", "a1"),
+        ("a0", "a2"),
+        ("a1", "a2"),
+    ]
+    assert len(against_seeds(three, ("a1", "a0"), families(three, SIDES)).seeds) == 2
+    with pytest.raises(ValueError, match="no two seeds"):
+        against_seeds(three, ("a0", "a1"), [("a1", "a0")])
+    perfect = dict.fromkeys(("a0", "a1", "b0"), np.ones(20, bool))
+    assert against_seeds(perfect, ("a0", "b0"), [("a0", "a1")]).below is None
+
+
+# The section
+
+
+def planted(images: int = 240) -> tuple[Facts, Measured]:
+    """A loses nothing, B half of its answers at the highest severity; A's and B's errors are each other's."""
+    facts = facts_of(images)
+    generator = np.random.default_rng(8)
+    labels = np.arange(images) % 3
+    predicted = np.empty((2, len(facts.conditions), images), int)
+    predicted[:] = noisy(generator, labels, 0.3)
+    predicted[1, -1] = np.where(np.arange(images) % 2, (labels + 1) % 3, predicted[1, -1])
+    return facts, rows_of(facts, labels, predicted)
+
+
+@pytest.mark.usefixtures("quick")
+def test_planted_errors_are_told() -> None:
+    facts, rows = planted()
+    found = errors.summarise(facts, rows)
+    numbers = found.numbers
+    assert found.differs
+    assert "in 1 of 4 conditions" in found.verdict
+    assert [each["kappa"] for each in numbers["consistency"].values()][:3] == [1, 1, 1]
+    cost = numbers["cost"]["gaussian_noise 3"]
+    right = error_results.results(facts, rows).answered.correct
+    assert cost["A"]["value"] == 0
+    assert cost["B"]["value"] == pytest.approx(right[1, 0].mean() - right[1, -1].mean())
+    assert cost["A-B"]["high"] < 0
+    assert cost["p_holm"] < 0.001
+    table = np.array(numbers["transitions"]["gaussian_noise 3"])
+    assert table.shape == (2, 2, 2, 2)
+    assert table.sum() == facts.images
+    assert table[1, 1, 1, 0] == (right[1, 0] & ~right[1, -1]).sum()
+    assert all(p["p_holm"] < 0.05 for p in numbers["classes"]["gaussian_noise 3"]["B"].values())
+    assert all(p["p_holm"] == 1 for p in numbers["classes"]["gaussian_noise 3"]["A"].values())
+    json.dumps(numbers, allow_nan=False)
+    assert any("no other seeds" in words for words in found.undefined)
+
+
+@pytest.mark.usefixtures("quick")
+def test_rows_read_from_disk_say_the_same(tmp_path: Path) -> None:
+    facts, rows = planted()
+    store.write(tmp_path, facts, errors.SECTION, rows)
+    again = store.read(tmp_path, facts, errors.SECTION)
+    assert again is not None
+    assert errors.summarise(facts, again) == errors.summarise(facts, rows)
+
+
+def test_networks_that_err_alike_are_called_different_as_often_as_they_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(statistics, "RESAMPLES", 50)
+    monkeypatch.setattr(resampling, "FLIPS", 199)
+    wrong, falls = 0, 0
+    for seed in range(SIMULATED):
+        generator = np.random.default_rng((seed, 9))
+        facts, labels = facts_of(60), np.arange(60) % 3
+        hard = generator.random(60)
+        predicted = np.where(
+            generator.random((2, len(facts.conditions), 60)) < hard, (labels + 1) % 3, labels
+        )
+        found = answers.read(facts, rows_of(facts, labels, predicted)["answers"])
+        pairs = {str(k): (found.of(0, k), found.of(1, k)) for k in range(len(facts.conditions))}
+        wrong += any(each.real for each in pairwise.condition_differences(pairs))
+        falls += any(fall.p_holm < 0.05 for fall in error_results.falls(facts, found).values())
+    assert wrong <= ALLOWED
+    assert falls <= ALLOWED
+    assert wrong + falls > 0  # not by never telling anything
+
+
+def test_without_errors_without_degradations_and_with_seeds() -> None:
+    facts = facts_of(40, ())
+    labels = np.arange(40) % 3
+    found = errors.summarise(facts, rows_of(facts, labels, np.stack([labels, labels])[:, None]))
+    assert found.differs is False
+    assert "too few clean images" in found.verdict
+    assert any("no error consistency" in words for words in found.undefined)
+    assert set(found.tables) == {"Accuracy by condition", "Error consistency by condition"}
+    generator = np.random.default_rng(10)
+    networks = [replace(each, peers=(f"{each.name[0]}-s1",)) for each in facts.networks]
+    seeded = replace(facts_of(400, ()), networks=(networks[0], networks[1]))
+    labels = np.arange(400) % 3
+    clean = {name: noisy(generator, labels, 0.0) for name in ("a", "b")}
+    clean["a"][:150], clean["b"][-150:] = 5, 5  # each is wrong about images of its own
+    rows = rows_of(
+        seeded, labels, np.stack([clean["a"], clean["b"]])[:, None], a_s1=clean["a"], b_s1=clean["b"]
+    )
+    found = errors.summarise(seeded, rows)
+    assert "share fewer errors than two seeds" in found.verdict
+    assert [row["kappa"] for row in found.tables["Error consistency of seeds on clean images"]][1:] == [1, 1]
+    assert "2 further networks" in errors.method(seeded, rows)
+
+
+def test_measure_gives_the_answers_in_the_numbers_of_the_dataset() -> None:
+    study = Study(("one", "two"), "noise", limit=None, degradations=("gaussian_noise",))
+    models = {name: make_model("alexnet", 32, seed, hidden=32) for seed, name in enumerate(study.models)}
+    for name, model in models.items():
+        models[name] = replace(model, card=replace(model.card, name=name))
+    bench = Bench(study, load=models.__getitem__, cards=dict, opened=lambda *_: DATA, keep_maps=False)
+    rows = errors.measure(bench)
+    found = answers.read(bench.facts, rows["answers"])
+    assert len(rows["answers"]["image"]) == 2 * 4 * len(DATA)
+    for place, model in enumerate(bench.models):
+        for number, condition in enumerate(bench.facts.conditions):
+            maps = bench.maps(model, condition)
+            said = [model.classes[k] for k in maps.predicted]
+            assert [DATA.classes[k] for k in found.predicted[place, number]] == said
+            assert (found.correct[place, number] == maps.correct).all()
+    clean = bench.maps(bench.models[0], UNTOUCHED).probabilities.max(axis=1)
+    np.testing.assert_array_equal(found.confidence[0, 0], clean)
+    assert errors.summarise(bench.facts, rows).verdict
+
+
+# Figures
+
+
+def test_flows_hold_every_image_once() -> None:
+    square = np.random.default_rng(11).integers(0, 9, (4, 4))
+    square[2] = 0
+    found = ribbons(square)
+    assert sum(count for _, _, count, _, _ in found) == square.sum()
+    assert {(a, b): count for a, b, count, _, _ in found} == {
+        (a, b): n for (a, b), n in np.ndenumerate(square) if n
+    }
+    for side in range(2):  # no two lie on each other on either side, and together they fill it
+        ends = sorted((each[3 + side], each[3 + side] + each[2] / square.sum()) for each in found)
+        np.testing.assert_allclose([low for low, _ in ends][1:], [high for _, high in ends][:-1], atol=1e-12)
+        assert ends[0][0] == 0
+        assert ends[-1][1] == pytest.approx(1)
+
+
+def test_labels_stand_apart() -> None:
+    places = np.array([0.0, 0.01, 0.02, 0.9])
+    found = spread(places, 0.1)
+    assert (np.diff(found) >= 0.1 - 1e-9).all()
+    assert found[3] == 0.9
+    assert found[:3].mean() == pytest.approx(places[:3].mean())
+    np.testing.assert_array_equal(spread(np.array([0.1, 0.5]), 0.1), [0.1, 0.5])
+
+
+@pytest.mark.usefixtures("quick")
+def test_figures_have_what_they_say_and_no_picture() -> None:
+    facts, rows = planted(60)
+    figures = errors.draw(facts, rows)
+    assert list(figures) == ["accuracy", "flow", "classes"]
+    for figure in figures.values():
+        assert not any(axes.images for axes in figure.axes)
+        figure.canvas.draw()  # type: ignore[attr-defined]
+        edge = figure.bbox
+        for axes in figure.axes:
+            for text in axes.texts:
+                box = text.get_window_extent()
+                assert edge.x0 <= box.x0
+                assert box.x1 <= edge.x1, text.get_text()
+    assert list(
+        errors.draw(facts_of(9, ()), rows_of(facts_of(9, ()), np.arange(9) % 3, np.ones((2, 1, 9), int)))
+    ) == ["accuracy"]
