@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import shutil
@@ -13,18 +14,31 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from data import degradations
 from models import zoo
 from tests import story_helpers as helpers
 from tests.story_helpers import HOSTILE, IMAGES, NAMES, facts, fake, put
 from tests.test_report import Links
-from xai.compare import clock, kept, run, shipping, store, story, story_again, story_check, story_manifest
+from xai.compare import (
+    clock,
+    kept,
+    light,
+    run,
+    shipping,
+    store,
+    story,
+    story_again,
+    story_check,
+    story_manifest,
+)
 from xai.compare.bench import Bench
 from xai.compare.sections import Measured, section
 from xai.compare.study import Facts, Study
 from xai.evaluation import Cancelled
 from xai.export import ManifestError
+from xai.figures import render
 from xai.reproduction import reproduce_files
 
 STUDY = Study(NAMES, "cue10", limit=20, degradations=("gaussian_noise",), scale="paper-relative")
@@ -149,16 +163,13 @@ def test_pictures_are_shown_only_when_asked_for(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_light_report_has_the_smaller_of_each_figure_and_no_paper(report: Path) -> None:
-    light = story.files(
-        helpers.comparison(), options=story.Options(formats=("svg", "png"), paper=False, light=True)
-    )
-    kept_ones = [name for name in light if name.startswith("figures/drift")]
-    size = lambda ending: (report / f"figures/drift-the-values.{ending}").stat().st_size  # noqa: E731
-    least = min(("svg", "png"), key=size)
-    assert kept_ones == [f"figures/drift-the-values.{least}"]
-    assert not any(name.startswith("tables/") or name.endswith(".tex") for name in light)
-    page = Links(light[story.PAGE].decode())
-    assert page.files <= set(light)
+    files = story.files(helpers.comparison(), options=story.Options(light=True))
+    (figure,) = [name for name in files if name.startswith("figures/drift")]
+    size = (report / "figures/drift-the-values.svg").stat().st_size
+    assert len(files[figure]) <= size
+    assert not any(name.startswith("tables/") or name.endswith(".tex") for name in files)
+    assert Links(files[story.PAGE].decode()).files <= set(files)
+    assert story_manifest.read(files[story.MANIFEST]).numbers is None
 
 
 # The check
@@ -417,15 +428,37 @@ def test_what_is_stored_takes_no_time(monkeypatch: pytest.MonkeyPatch, bench: Be
 # What comes with the project
 
 
-def test_shipped_rows_are_off_by_less_than_they_say() -> None:
+def test_light_rows_are_off_by_less_than_they_say() -> None:
     generator = np.random.default_rng(0)
-    values = (generator.normal(size=10_000) * 10.0 ** generator.integers(-6, 6, 10_000)).astype(np.float32)
-    lighter = shipping.lighter({"t": {"value": values, "image": np.arange(10_000)}})["t"]
-    assert np.abs(lighter["value"] / values - 1).max() <= 2.0 ** -(shipping.BITS + 1)
-    assert np.array_equal(lighter["image"], np.arange(10_000))
-    special = np.array([0, -0.0, np.nan, np.inf, -np.inf, 1, -1, 0.25, 100], np.float32)
-    again = shipping.lighter({"t": {"value": special}})["t"]["value"]
-    np.testing.assert_array_equal(again, special)
+    for spread in (1e-6, 0.2, 3e4):
+        values = (spread * generator.normal(0.5, 1, 5_000)).astype(np.float32)
+        (coarse,) = light.rows({"t": {"value": values}})["t"].values()
+        assert np.abs(coarse - values).max() <= 1.05 * spread / (2 * light.STEPS)
+        assert abs(coarse.mean() - values.mean()) < spread / (40 * np.sqrt(len(values)))
+        assert len(np.unique(coarse)) < 12 * light.STEPS
+
+
+def test_light_rows_keep_what_is_no_fraction_what_is_exact_and_what_is_not_finite() -> None:
+    special = np.array([0, 1, 0.5, 0.25, -1, np.nan, np.inf, -np.inf], np.float32)
+    table = {
+        "special": special,
+        "same": np.full(8, 0.1, np.float32),
+        "none": np.full(8, np.nan),
+        "image": np.arange(8),
+        "name": np.array(list("abcdefgh")),
+    }
+    coarse = light.rows({"t": table})["t"]
+    for name, values in table.items():
+        np.testing.assert_array_equal(coarse[name], values.astype(coarse[name].dtype))
+
+
+def test_a_small_picture_still_is_one() -> None:
+    content = render(helpers.draw(facts(), {})["the values"], "png", light.DPI)
+    small = light.png(content)
+    assert len(small) < len(content)
+    with Image.open(io.BytesIO(content)) as before, Image.open(io.BytesIO(small)) as after:
+        difference = np.asarray(before.convert("RGB"), int) - np.asarray(after.convert("RGB"), int)
+    assert np.abs(difference).max() <= 16
 
 
 def test_shipping_goes_on_and_makes_reports_that_pass_the_check(

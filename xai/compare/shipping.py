@@ -12,14 +12,12 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from data.storage import cache_folder
-from xai.compare import kept, run, story, story_manifest
+from xai.compare import kept, light, run, story, story_manifest
 from xai.compare.bench import Bench
 from xai.compare.run import Compared
-from xai.compare.sections import Measured
 from xai.compare.study import Study
 
 INDEX = "index.json"
@@ -28,8 +26,6 @@ MOST_BYTES = 8_000_000
 PAIRS = (("alexnet", "resnet18_cifar-w16"), ("resnet18_cifar-w16", "resnet18"))
 WITH_PICTURES = {"cifar10-jpeg": False, "cue10": True}
 """The datasets, and whether their images may be shown."""
-BITS = 12
-"""Bits of the fraction that shipped rows keep: a number is off by less than 1 in 8,000."""
 
 
 def studies() -> dict[str, Study]:
@@ -39,24 +35,6 @@ def studies() -> dict[str, Study]:
         for dataset in WITH_PICTURES
         for a, b in PAIRS
     }
-
-
-def lighter(rows: Measured) -> Measured:
-    """The same rows with fewer bits in each number, which compress better; numbers of a report come from these."""
-    return {
-        name: {column: _fewer_bits(values) for column, values in table.items()}
-        for name, table in rows.items()
-    }
-
-
-def _fewer_bits(values: np.ndarray) -> np.ndarray:
-    """Numbers float32 rounded to `BITS` bits of their fraction (half up, away from zero); others as they are."""
-    if values.dtype.kind != "f" or values.itemsize < 4:
-        return values
-    single = np.ascontiguousarray(values, np.float32)
-    dropped = 23 - BITS
-    rounded = (single.view(np.uint32) + np.uint32(1 << (dropped - 1))) & ~np.uint32((1 << dropped) - 1)
-    return np.where(np.isfinite(single), rounded.view(np.float32), single)
 
 
 def ship(name: str, study: Study, work: Path, out: Path) -> Compared:
@@ -76,10 +54,9 @@ def ship(name: str, study: Study, work: Path, out: Path) -> Compared:
         found = run.run(bench, work / name / kept.ROWS, told=told)
     if found.failed:
         raise ValueError("; ".join(f"{section}: {why}" for section, why in found.failed.items()))
-    rows: dict[str, Measured] = {section: lighter(tables) for section, tables in found.rows.items()}
+    rows = {section: light.rows(tables) for section, tables in found.rows.items()}
     compared = run.summarised(found.facts, rows, found.skipped)
-    options = story.Options(WITH_PICTURES[study.dataset], ("svg", "png"), paper=False, light=True)
-    story.write(compared, out / name, bench, options)
+    story.write(compared, out / name, bench, story.Options(WITH_PICTURES[study.dataset], light=True))
     return compared
 
 

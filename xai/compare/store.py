@@ -118,16 +118,20 @@ def _bytes(table: Table, facts: Mapping[str, str], level: int) -> bytes:
         name: values.astype(str) if values.dtype.kind in "UO" else values for name, values in table.items()
     }
     made = pa.table({name: pa.array(values) for name, values in columns.items()}, metadata=dict(facts))
-    few = [name for name, values in columns.items() if values.dtype.kind != "f"]
-    split = [name for name, values in columns.items() if values.dtype.kind == "f" and values.itemsize > 2]
+    split = [name for name, values in columns.items() if _is_spread(values)]
     buffer = io.BytesIO()
     pq.write_table(
         made,
         buffer,
         compression="zstd",
         compression_level=level,
-        use_dictionary=few,
+        use_dictionary=[name for name in columns if name not in split],
         use_byte_stream_split=split,
         write_statistics=False,
     )
     return buffer.getvalue()
+
+
+def _is_spread(values: np.ndarray) -> bool:
+    """Whether a column is of fractions that hardly ever come twice, which a dictionary does not make smaller."""
+    return values.dtype.kind == "f" and values.itemsize > 2 and len(np.unique(values)) > len(values) / 4

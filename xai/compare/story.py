@@ -6,14 +6,15 @@ number that is quoted, the rows that these come from, and `manifest.json`, from 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.files import write_bytes
 from xai import tables
-from xai.compare import kept, store, story_html, story_latex, story_manifest, story_methods
+from xai.compare import kept, light, store, story_html, story_latex, story_manifest, story_methods
 from xai.compare.clock import Told
 from xai.compare.run import Compared
 from xai.compare.sections import Section, section
@@ -25,19 +26,21 @@ if TYPE_CHECKING:
     from xai.compare.bench import Bench
     from xai.figure_parts import Figure
 
+FORMATS = ("pdf", "svg", "png")
 PAGE, LATEX, METHODS = "report.html", "report.tex", "methods.txt"
 NUMBERS, MANIFEST = "numbers.json", "manifest.json"
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a report holds: `pictures` of the dataset, which need a bench; figures in which `formats`; whether tables
-    have files of their own and there is LaTeX (`paper`); and whether only the smaller of each figure's formats that
-    a page can show is kept (`light`)."""
+    """What a report holds: `pictures` of the dataset, which need a bench, and figures in which `formats`.
+
+    A `light` one is for reading and checking alone: of each figure only the smaller of a small PNG and an SVG, few
+    pictures, no LaTeX, and tables only on the page. Its rows are to be `light.rows`.
+    """
 
     pictures: bool = True
-    formats: tuple[str, ...] = ("pdf", "svg", "png")
-    paper: bool = True
+    formats: tuple[str, ...] = FORMATS
     light: bool = False
 
 
@@ -70,8 +73,8 @@ def files(
     parts: dict[str, bytes] = {}
     chapters = tuple(_chapters(compared, bench, options, parts, told))
     methods = story_methods.paragraphs(compared.facts, compared.rows)
-    story = Story(compared, chapters, methods, options.paper)
-    latex = {LATEX: story_latex.document(story).encode()} if options.paper else {}
+    story = Story(compared, chapters, methods, paper=not options.light)
+    latex = {LATEX: story_latex.document(story).encode()} if story.paper else {}
     return {
         PAGE: story_html.page(story).encode(),
         **latex,
@@ -88,11 +91,15 @@ def methods_text(paragraphs: dict[str, str]) -> str:
 
 def _sources(compared: Compared, options: Options) -> dict[str, bytes]:
     """Numbers, rows and manifest."""
-    rows = row_files(compared)
-    numbers = numbers_of(compared)
-    manifest = story_manifest.manifest(compared, rows, numbers, pictures=options.pictures)
-    facts = story_manifest.as_json(compared.facts.to_json())
-    return {NUMBERS: story_manifest.as_json(numbers), **rows, kept.FACTS: facts, MANIFEST: manifest}
+    rows, numbers, dense = row_files(compared), numbers_of(compared), options.light
+    return {
+        NUMBERS: story_manifest.as_json(numbers, dense=dense),
+        **rows,
+        kept.FACTS: story_manifest.as_json(compared.facts.to_json()),
+        MANIFEST: story_manifest.manifest(
+            compared, rows, numbers, pictures=options.pictures, light=options.light
+        ),
+    }
 
 
 def numbers_of(compared: Compared) -> dict[str, Any]:
@@ -113,13 +120,12 @@ def _chapters(
     compared: Compared, bench: Bench | None, options: Options, parts: dict[str, bytes], told: Told | None
 ) -> Iterator[Chapter]:
     """Every section that was answered; its files are added to `parts`."""
+    count = len(compared.found)
     for place, (name, found) in enumerate(compared.found.items()):
         each = section(name)
         if told:
-            told(place, len(compared.found), f"figures and tables: {each.title}")
-        figures = each.draw(compared.facts, compared.rows[name])
-        if each.pictures and bench is not None and options.pictures:
-            figures = {**figures, **each.pictures(bench, compared.facts, compared.rows[name])}
+            told(place, count, f"figures and tables: {each.title}")
+        figures = _figures(compared, each, bench if options.pictures else None, options.light)
         shown = tuple(_shown(each, title, figure, options, parts) for title, figure in figures.items())
         printed = tuple(_printed(compared, each, *table, options, parts) for table in found.tables.items())
         yield Chapter(each, found, shown, tuple(table for table in printed if table.rows))
@@ -127,16 +133,33 @@ def _chapters(
         told(1, 1, "")
 
 
+def _figures(compared: Compared, each: Section, bench: Bench | None, few: bool) -> dict[str, Figure]:
+    """A section's figures, and with a bench those that show images, all or `few`."""
+    facts, rows = compared.facts, compared.rows[each.name]
+    pictures = each.pictures(bench, facts, rows) if each.pictures and bench else {}
+    return {**each.draw(facts, rows), **dict(islice(pictures.items(), light.MOST_PICTURES if few else None))}
+
+
 def _shown(each: Section, title: str, figure: Figure, options: Options, parts: dict[str, bytes]) -> Shown:
-    """Render a figure in all its formats."""
+    """Render a figure in all its formats, or in the one that takes least space."""
+    stem = f"figures/{each.name}-{_stem(title)}"
+    made = _light_files(figure) if options.light else _files(figure, options.formats)
+    parts.update({f"{stem}.{ending}": content for ending, content in made.items()})
+    return Shown(title, stem, tuple(made), pick(made), float(figure.get_size_inches()[0]))
+
+
+def _files(figure: Figure, formats: Sequence[str]) -> dict[str, bytes]:
     from xai.figures import render
 
-    stem = f"figures/{each.name}-{_stem(title)}"
-    made = {ending: render(figure, ending) for ending in options.formats}
+    return {ending: render(figure, ending) for ending in formats}
+
+
+def _light_files(figure: Figure) -> dict[str, bytes]:
+    from xai.figures import render
+
+    made = {"svg": render(figure, "svg"), "png": light.png(render(figure, "png", light.DPI))}
     best = pick(made)
-    kept_ones = {best: made[best]} if options.light else made
-    parts.update({f"{stem}.{ending}": content for ending, content in kept_ones.items()})
-    return Shown(title, stem, tuple(kept_ones), best, float(figure.get_size_inches()[0]))
+    return {best: made[best]}
 
 
 def _printed(
@@ -146,7 +169,7 @@ def _printed(
     stem = f"tables/{each.name}-{_stem(title)}"
     rows = [{head: story_manifest.plain(cell) for head, cell in row.items()} for row in rows]
     caption = f"{each.title}: {title}. {' against '.join(compared.facts.names)}."
-    if options.paper and rows:
+    if rows and not options.light:
         parts[f"{stem}.csv"] = tables.as_csv(rows).encode()
         parts[f"{stem}.tex"] = compilable(tables.as_latex(rows, escaped(caption))).encode()
     return Printed(title, caption, stem, rows)

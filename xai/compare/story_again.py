@@ -7,9 +7,10 @@ from pathlib import Path
 
 from models import zoo
 from models.registry import Model
-from xai.compare import run, story, story_check, story_manifest
+from xai.compare import light, run, story, story_check, story_manifest
 from xai.compare.bench import Bench
 from xai.compare.clock import Told
+from xai.compare.run import Compared
 from xai.compare.sections import section
 from xai.compare.story_manifest import Held
 from xai.compare.study import Facts
@@ -24,8 +25,8 @@ def reproduce_files(
     load: Callable[[str], Model] = zoo.load,
     told: Told | None = None,
 ) -> dict[str, bytes]:
-    """The files of a manifest's report, computed again, with `comparison.json`: whether the numbers are the same,
-    and which is the first that is not.
+    """The files of a manifest's report, computed again, with `comparison.json`: whether the numbers are the same
+    and which is the first that is not. Rows of a light report are made coarse as its own are.
 
     Raises `ManifestError` with one sentence when a network, the images or a section are others than the manifest
     names, and for a picture, as there is none to give.
@@ -37,10 +38,20 @@ def reproduce_files(
     bench = Bench(held.facts.study, load)
     _check_facts(held.facts, bench.facts)
     compared = run.run(bench, None, [*held.versions, *held.skipped], told)
-    files = story.files(compared, bench, story.Options(pictures=held.pictures))
+    if held.light:
+        coarse = {name: light.rows(tables) for name, tables in compared.rows.items()}
+        compared = run.summarised(compared.facts, coarse, compared.skipped, failed=compared.failed)
+    files = story.files(compared, bench, story.Options(held.pictures))
+    return {**files, COMPARISON: _comparison(held, compared)}
+
+
+def _comparison(held: Held, compared: Compared) -> bytes:
+    """Whether the numbers are those of the manifest, None for one that does not have them."""
+    if held.numbers is None:
+        return story_manifest.as_json({"same": None, "failed": compared.failed})
     first = story_check.difference(held.numbers, story.numbers_of(compared))
     words = {"same": not first, "first difference": first, "failed": compared.failed}
-    return {**files, COMPARISON: story_manifest.as_json(words)}
+    return story_manifest.as_json(words)
 
 
 def _check_sections(held: Held) -> None:

@@ -20,6 +20,8 @@ from xai.result_manifest import versions
 FORMAT = "xai-compare-1"
 LARGEST = 2**23
 """Bytes of a manifest, or of a file of numbers, that is read."""
+DIGITS = 7
+"""Significant digits of numbers in files."""
 _LONGEST = 100_000
 _MOST_IMAGES, _WIDEST = 10_000_000, 8_192
 _ROWS = re.compile(r"rows/([a-z_]+)/[A-Za-z0-9_]+\.(?:parquet|json)")
@@ -31,7 +33,7 @@ class Held:
     """What a manifest says: the facts, each section's version, and the hashes of the files of its rows.
 
     `skipped` are sections that can't be asked of these images, `pictures` whether the report shows images, and
-    `numbers` those of the report, by section.
+    `numbers` those of the report by section, None where it is `light`.
     """
 
     facts: Facts
@@ -39,7 +41,8 @@ class Held:
     rows: dict[str, str]
     skipped: tuple[str, ...]
     pictures: bool
-    numbers: dict[str, Any]
+    light: bool
+    numbers: dict[str, Any] | None
 
 
 def manifest(
@@ -48,10 +51,12 @@ def manifest(
     numbers: Mapping[str, Any],
     *,
     pictures: bool,
+    light: bool = False,
 ) -> bytes:
     """The manifest of a report with those files of rows, by their names below the report's folder, and its numbers.
 
-    `numbers` say of the images that pictures show, too, which these are and how they were chosen.
+    `numbers` say of the images that pictures show, too, which these are and how they were chosen. A `light` report's
+    manifest does not repeat them.
     """
     content = {
         "format": FORMAT,
@@ -61,7 +66,8 @@ def manifest(
         "failed": compared.failed,
         "pictures": pictures,
         "rows": {name: digest(held) for name, held in files.items()},
-        "numbers": numbers,
+        "light": light,
+        "numbers": None if light else numbers,
         "versions": versions(),
     }
     return as_json(content)
@@ -72,13 +78,15 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def as_json(content: Any) -> bytes:
-    """A JSON file: indented, with a last newline, and without numbers that JSON does not know."""
-    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+def as_json(content: Any, *, dense: bool = False) -> bytes:
+    """A JSON file: indented unless it is to be `dense`, and without numbers that JSON does not know."""
+    layout: dict[str, Any] = {"separators": (",", ":")} if dense else {"indent": 1}
+    return (json.dumps(content, allow_nan=False, **layout) + "\n").encode()
 
 
 def plain(value: Any) -> Any:
-    """Numbers, texts, lists and mappings as JSON has them: numpy's own become Python's, what is not finite None."""
+    """Numbers, texts, lists and mappings as JSON has them: numpy's own become Python's, fractions are rounded to
+    `DIGITS`, and what is not finite is None. Raises `TypeError` for anything else."""
     if isinstance(value, Mapping):
         return {str(name): plain(each) for name, each in value.items()}
     if isinstance(value, np.ndarray):
@@ -88,7 +96,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):
-        return value if np.isfinite(value) else None
+        return float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None
     if value is None or isinstance(value, (bool, int, str)):
         return value
     raise TypeError(f"{value!r} is no number of a report; allowed is what JSON knows.")
@@ -104,14 +112,16 @@ def read(content: bytes) -> Held:
         found = strict(content)
         if found["format"] != FORMAT:
             raise ValueError("another format")
-        _check_kind(found["pictures"], bool)
+        for name in ("pictures", "light"):
+            _check_kind(found[name], bool)
         return Held(
             _facts(found["facts"]),
             {_named(name): whole(entry["version"], 1) for name, entry in found["sections"].items()},
             {_row_file(name): _hash(value) for name, value in found["rows"].items()},
             tuple(_named(name) for name in found["skipped"]),
             found["pictures"],
-            dict(found["numbers"]),
+            found["light"],
+            None if found["numbers"] is None else dict(found["numbers"]),
         )
 
 
