@@ -222,6 +222,7 @@ register(
         draw=draw,
         method=flip_summary.method,
         applies=applies,
+        version=2,
         pictures=pictures,
     )
 )
