@@ -399,7 +399,7 @@ def test_sentences_tables_and_numbers_agree() -> None:
     found = flips.summarise(facts, rows)
     assert found.verdict == (
         "As images get worse, one keeps its answers longer under JPEG compression, two keeps its answers longer under"
-        " Gaussian blur, and no difference is shown under Gaussian noise (60 images that both get right when clean;"
+        " Gaussian blur, and neither is shown to flip later under Gaussian noise (60 images that both get right when clean;"
         " sign tests with Holm's correction)."
     )
     assert found.differs
@@ -426,7 +426,7 @@ def test_two_equal_networks_are_said_not_to_differ() -> None:
     drawn[:, 1] = drawn[:, 0]
     found = section("flips").summarise(*made_up(drawn))
     assert not found.differs
-    assert "no difference is shown under Gaussian blur, Gaussian noise and JPEG" in found.verdict
+    assert "neither is shown to flip later under Gaussian blur, Gaussian noise and JPEG" in found.verdict
     assert all(found.numbers[name]["p"] == 1 for name in NAMES)
 
 

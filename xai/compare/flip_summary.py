@@ -67,7 +67,7 @@ def _verdict(facts: Facts, found: dict[str, Fates], n: int) -> str:
     of = {k: [in_words(name) for name, each in found.items() if each.pair.later == k] for k in (0, 1, None)}
     parts = [f"{facts.names[k]} keeps its answers longer under {listed(of[k])}" for k in (0, 1) if of[k]]
     if of[None]:
-        parts.append(f"no difference is shown under {listed(of[None])}")
+        parts.append(f"neither is shown to flip later under {listed(of[None])}")
     said = ", and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
     return (
         f"As images get worse, {said} ({n:,} images that both get right when clean; sign tests with Holm's"
