@@ -399,8 +399,8 @@ def test_sentences_tables_and_numbers_agree() -> None:
     found = flips.summarise(facts, rows)
     assert found.verdict == (
         "As images get worse, one keeps its answers longer under JPEG compression, two keeps its answers longer under"
-        " Gaussian blur, and neither is shown to flip later under Gaussian noise (60 images that both get right when clean;"
-        " sign tests with Holm's correction)."
+        " Gaussian blur, and neither is shown to flip later under Gaussian noise (60 images that both get right when"
+        " clean; sign tests with Holm's correction)."
     )
     assert found.differs
     assert len(found.sentences) == 3
