@@ -158,26 +158,29 @@ def method(facts: Facts, rows: Measured) -> str:
     title = METHODS[facts.study.method].title
     count = len(np.unique(rows["curves"]["image"]))
     family = sum(len(card.contests) for card in cards(facts, rows))
-    masks = (
-        "On the true masks: the pointing game (the middle of the highest cell lies on the object, ties by lot; Wilson's"
-        " interval), the share of the positive part of the bilinearly enlarged map inside the mask, and the share of"
-        f" the area of the {100 * TOP_SHARE:g} % highest cells inside it; chance is the mask's share of the image. "
-        if facts.has_masks
-        else ""
-    )
     return (
-        f"Whether {title} means anything on each network was asked in four ways. Agreement is Pearson's correlation of"
-        f" the raw Grad-CAM and HiResCAM maps of {facts.images:,} images. Deletion and insertion (Petsiuk et al. 2018)"
-        f" are areas under the probability of the predicted class over {deletion.STEPS} steps on {count} images spread"
-        f" evenly over the classes, pixels in the order of the bilinearly enlarged map, deleted to ImageNet's mean"
-        f" colour and inserted into the image blurred with sigma = width / 16. {masks}Baselines on the same grid are a"
-        f" random map, a centred Gaussian (sigma = side / {baselines.SPREAD}) and the Sobel magnitude of the luma averaged"
-        " over each cell. For the randomisation check (Adebayo et al. 2018) weights were drawn anew on a copy of the network"
-        f" from the classifier down, stage by stage, {randomisation.DRAWS} times; similarity is Spearman's rank"
-        " correlation of the signed maps for the same class, averaged over the draws of an image. Means have 95 %"
-        f" bootstrap intervals over images ({resampling.RESAMPLES:,} resamples), differences to baselines p values by"
-        f" sign flips ({resampling.FLIPS:,} draws), adjusted by Holm over all {family} of both networks."
+        f"Whether {title} means anything on each network was asked of its raw, signed maps. Agreement is Pearson's"
+        f" correlation of the Grad-CAM and HiResCAM maps of {facts.images:,} images. Deletion and insertion (Petsiuk et"
+        f" al. 2018) are areas under the probability of the predicted class over {deletion.STEPS} steps on {count}"
+        " images spread evenly over the classes: pixels in the order of the bilinearly enlarged map, deleted to"
+        " ImageNet's mean colour and inserted into the image blurred with sigma = width / 16."
+        f" {_MASKS if facts.has_masks else ''}Baselines on the same grid are a random map, a centred Gaussian (sigma ="
+        f" side / {baselines.SPREAD}) and the Sobel magnitude of the luma averaged over each cell. {_DRAWN}Means have"
+        f" 95 % bootstrap intervals over images ({resampling.RESAMPLES:,} resamples); p values of map against baseline"
+        f" are from sign flips ({resampling.FLIPS:,} draws), adjusted by Holm over all {family} of both networks."
     )
+
+
+_MASKS = (
+    "On the true masks: the pointing game (the middle of the highest cell lies on the object, ties by lot; Wilson's"
+    " interval), the share of the positive part of the bilinearly enlarged map inside the mask, and the share of the"
+    f" area of the {100 * TOP_SHARE:g} % highest cells inside it; chance is the mask's share of the image. "
+)
+_DRAWN = (
+    "For the randomisation check (Adebayo et al. 2018) weights were drawn anew on a copy of the network from the"
+    f" classifier down, stage by stage, {randomisation.DRAWS} times on the same {SAMPLE} images at most; similarity is"
+    " Spearman's rank correlation of the signed maps for the same class, averaged over the draws of an image. "
+)
 
 
 SECTION = register(
