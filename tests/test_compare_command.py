@@ -59,6 +59,15 @@ def test_no_pictures_and_some_sections(tmp_path: Path) -> None:
     assert list(json.loads((tmp_path / story.NUMBERS).read_text())) == ["drift"]
 
 
+def test_own_layers_and_no_degradation_have_names(tmp_path: Path) -> None:
+    more = ["--layers", "default", "layer3", "--degradations", "none", "--sections", "agreement"]
+    assert main([*ASK, *more, "--out", str(tmp_path)]) == 0
+    facts = json.loads((tmp_path / "facts.json").read_text())
+    assert facts["study"]["layers"] == ["", "layer3"]
+    assert facts["study"]["degradations"] == []
+    assert facts["networks"][1]["layer"] == "layer3"
+
+
 def test_a_stopped_run_goes_on_where_it_was(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

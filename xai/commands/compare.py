@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from xai.compare.study import Study
 
 _BAR = "{desc} {percentage:3.0f}%|{bar}| [{elapsed}, left {remaining}]{postfix}"
+_OWN, _NONE = "default", "none"
+"""How a network's own layer and no degradation are named."""
 _WRITING = 0.05
 """Share of the time that drawing and writing take, about."""
 
@@ -71,7 +73,7 @@ def _study(arguments: argparse.Namespace) -> Study:
         split=arguments.split,
         limit=arguments.limit,
         method=arguments.method,
-        layers=tuple(arguments.layers),
+        layers=tuple("" if layer == _OWN else layer for layer in arguments.layers),
         degradations=names,
         scale=scale,
         seed=arguments.seed,
@@ -84,6 +86,8 @@ def _degradations(arguments: argparse.Namespace) -> tuple[tuple[str, ...], str]:
     from xai.evaluation_grid import PAPER, SETS
 
     given, scale = arguments.degradations, arguments.scale
+    if given == [_NONE]:
+        return (), scale
     sets = [name for name in given if name in SETS]
     if not sets:
         return tuple(given), scale
@@ -197,9 +201,13 @@ def add(commands: Any) -> None:
     parser.add_argument("--limit", type=_limit, default=2_000, help="images; 0 or all: every one (2000)")
     parser.add_argument("--method", default="gradcam", help="of the heatmaps: a gradient CAM (gradcam)")
     parser.add_argument(
-        "--layers", nargs=2, default=("", ""), metavar="LAYER", help="tapped in A and B (their own)"
+        "--layers",
+        nargs=2,
+        default=(_OWN, _OWN),
+        metavar="LAYER",
+        help="tapped in A and B (default: their own)",
     )
-    words = "paper, cifar-c, imagenet-c, or names of degradations (paper)"
+    words = "paper, cifar-c, imagenet-c, names of degradations, or none (paper)"
     parser.add_argument("--degradations", nargs="+", default=["paper"], metavar="NAME", help=words)
     words = "paper-relative, paper-literal, cifar-c or imagenet-c (what fits the degradations)"
     parser.add_argument("--scale", default="", help=words)

@@ -113,9 +113,9 @@ def _hashes(folder: Path, held: Held) -> str:
 
 
 def _manifest(held: Held, written: Any) -> str:
-    return (
-        "" if held.numbers == written else f"{story.MANIFEST}: its numbers are not those of {story.NUMBERS}."
-    )
+    if held.numbers is None or held.numbers == written:
+        return ""
+    return f"{story.MANIFEST}: its numbers are not those of {story.NUMBERS}."
 
 
 def _bytes(path: Path, most: int) -> bytes:
