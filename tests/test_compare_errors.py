@@ -333,6 +333,16 @@ def test_measure_gives_the_answers_in_the_numbers_of_the_dataset() -> None:
     assert errors.summarise(bench.facts, rows).verdict
 
 
+@pytest.mark.usefixtures("quick")
+def test_networks_that_say_one_thing_of_all_images_are_not_said_to_err_alike() -> None:
+    facts, labels = facts_of(60), np.arange(60) % 3
+    predicted = np.stack([np.stack([labels, labels, labels, np.ones(60, int)])] * 2)
+    found = errors.summarise(facts, rows_of(facts, labels, predicted))
+    assert found.numbers["consistency"]["gaussian_noise 3"]["kappa"] == 1
+    assert "kappa" not in found.verdict
+    assert any("1 of 4 conditions (Gaussian noise, high)" in words for words in found.undefined)
+
+
 # Figures
 
 

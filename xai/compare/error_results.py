@@ -64,6 +64,15 @@ class Errors:
         images = len(self.answered.labels)
         return any(min(wrong, images - wrong) < FEW_IMAGES for wrong in self.wrong(condition))
 
+    def collapsed(self, condition: int) -> bool:
+        """Whether both networks give one answer each to nearly all images: they then err alike of necessity."""
+        sides = self.answered.predicted[:, condition]
+        return all(np.unique(side, return_counts=True)[1].max() >= COLLAPSED * len(side) for side in sides)
+
+
+COLLAPSED = 0.9
+"""Share of all answers that are one class from which on a network no longer tells images apart."""
+
 
 def results(facts: Facts, rows: Measured) -> Errors:
     """Everything from the rows of the section, the same from the same rows; what was asked last is kept."""

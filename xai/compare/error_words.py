@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from xai.compare.answers import FEW_IMAGES, UNKNOWN
-from xai.compare.error_results import Errors, Fall, same_training
+from xai.compare.error_results import COLLAPSED, Errors, Fall, same_training
 from xai.compare.error_seeds import SeedsNull
 from xai.compare.error_shift import Shift, Shifts
 from xai.compare.resampling import Estimate
@@ -49,7 +49,7 @@ def _shared_degraded(facts: Facts, found: Errors) -> str:
     kappas = [
         each.kappa
         for k, each in enumerate(found.consistencies)
-        if k in found.tables and each.kappa is not None and not found.few_errors(k)
+        if k in found.tables and each.kappa is not None and not (found.few_errors(k) or found.collapsed(k))
     ]
     if not kappas:
         return start
@@ -183,6 +183,7 @@ def undefined(facts: Facts, found: Errors) -> tuple[str, ...]:
     return (
         *told,
         *_few_errors(facts, found),
+        *_collapsed(facts, found),
         *_without_classes(facts, found),
         *_unknown_answers(facts, found),
         *_without_seeds(facts, found),
@@ -199,6 +200,16 @@ def _few_errors(facts: Facts, found: Errors) -> Sequence[str]:
     return (
         f"Error consistency says little under {len(few)} of {len(facts.conditions)} conditions, where A or B has fewer "
         f"than {FEW_IMAGES} wrong or right answers: {listed} of {facts.images:,} answers are wrong.",
+    )
+
+
+def _collapsed(facts: Facts, found: Errors) -> Sequence[str]:
+    alike = [facts.conditions[k].words for k in range(len(facts.conditions)) if found.collapsed(k)]
+    if not alike:
+        return ()
+    return (
+        f"Each network gives one answer to at least {100 * COLLAPSED:.0f} % of the images under {len(alike)} of "
+        f"{len(facts.conditions)} conditions ({', '.join(alike)}), where error consistency says nothing of single images.",
     )
 
 
