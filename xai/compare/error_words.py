@@ -209,7 +209,8 @@ def _collapsed(facts: Facts, found: Errors) -> Sequence[str]:
         return ()
     return (
         f"Each network gives one answer to at least {100 * COLLAPSED:.0f} % of the images under {len(alike)} of "
-        f"{len(facts.conditions)} conditions ({', '.join(alike)}), where error consistency says nothing of single images.",
+        f"{len(facts.conditions)} conditions ({', '.join(alike)}), where error consistency says nothing "
+        "of single images.",
     )
 
 
