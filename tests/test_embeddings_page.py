@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.app_server import CHROMIUM_FLAGS, chromium, running_app
 from tests.embedding_helpers import embedding
 from tests.page_helpers import healthy, visit, words
 from xai import embedding_store
+from xai.embedding import Embedding
 from xai.ui import dataset_images, embedding_data, embedding_selected, explaining, job_panel, scatter
 from xai.ui.job import Report
 
@@ -76,9 +78,69 @@ def test_a_poor_picture_or_too_few_images_are_warned_about(monkeypatch: pytest.M
 
 def test_a_search_selects_images_or_says_that_there_are_none() -> None:
     app = embeddings(b="")
-    app.text_input(key="embedding search").set_value("no such id").run()
+    app.text_input(key="search").set_value("no such id").run()
     assert healthy(app)
     assert "No id of 100 holds 'no such id'" in words(app)
+
+
+def test_search_and_severity_are_part_of_the_link_and_outlast_a_visit_elsewhere() -> None:
+    app = embeddings(b="", embed_degradation="gaussian_noise", embed_severity="3", search="0007")
+    assert healthy(app)
+    assert "The link asked for" not in words(app)
+    app.switch_page("xai/ui/pages/models.py").run()
+    app.switch_page("xai/ui/pages/embeddings.py").run()
+    assert healthy(app)
+    assert app.text_input(key="search").value == "0007"
+    assert (dict(app.query_params)["search"], dict(app.query_params)["embed_severity"]) == ("0007", "3")
+    assert "The link asked for" in words(embeddings(embed_degradation="jpeg_compression", embed_severity="9"))
+
+
+def test_networks_outlast_a_visit_to_a_page_that_begins_with_them() -> None:
+    app = embeddings(b="")
+    app.switch_page("xai/ui/pages/explain.py").run()
+    assert app.selectbox(key="a").value == A
+    app.switch_page("xai/ui/pages/embeddings.py").run()
+    assert (app.selectbox(key="a").value, app.selectbox(key="b").value) == (A, "")
+    app.selectbox(key="a").set_value(B).run()
+    assert dict(app.query_params)["a"] == B
+    app.switch_page("xai/ui/pages/explain.py").run()
+    assert app.selectbox(key="a").value == B
+    app.selectbox(key="a").set_value("resnet18-cue10-s0").run()
+    app.switch_page("xai/ui/pages/embeddings.py").run()
+    assert app.selectbox(key="a").value == "resnet18-cue10-s0", "chosen on another page since"
+
+
+def test_a_selection_outlasts_a_visit_elsewhere_but_not_other_images() -> None:
+    found = embedding()
+
+    def page() -> None:
+        import streamlit as st
+
+        from xai.ui import embedding_kept, state
+
+        state.start(st.session_state["page"])
+        found = st.session_state["found"]
+        begun = embedding_kept.start(found)
+        assert embedding_kept.start(found) is begun
+        st.write(f"{begun.rows} {begun.step} {begun.nonce}")
+        if "next" in st.session_state:
+            embedding_kept.keep(found, *st.session_state["next"])
+
+    app = AppTest.from_function(page)
+
+    def shown(name: str, one: Embedding, *after: object) -> str:
+        app.session_state["page"], app.session_state["found"], app.session_state["next"] = name, one, after
+        app.run()
+        assert not app.exception
+        return str(app.markdown[0].value)
+
+    assert shown("embeddings", found, (3, 5), 2, "seen") == "() 0"
+    assert shown("embeddings", found, (3, 5), 2, "seen") == "() 0", "as long as the plots are on the page"
+    assert shown("others", found, (3, 5), 2, "seen") == "(3, 5) 2 seen"
+    clean = replace(found, request=replace(found.request, degradation="none", severities=()))
+    assert shown("clean", clean, (3, 5), 0, "seen") == "(3, 5) 0 seen"
+    others = replace(found, ids=tuple(f"other/{row}" for row in range(60)))
+    assert shown("others", others, (), 2, "") == "() 2", "the severity holds for other images too"
 
 
 @pytest.mark.parametrize(
@@ -286,3 +348,29 @@ def test_a_lasso_marks_the_same_images_in_both_maps_and_one_opens_in_explain(pag
     card.click()
     page.get_by_role("heading", name="Explain a decision").wait_for()
     page.wait_for_function(f"location.search.includes('scene={int(name.rpartition('/')[2])}')")
+
+
+@pytest.mark.browser
+def test_selection_and_severity_are_there_again_after_a_visit_to_explain(page: Any) -> None:
+    tab = page.context.browser.new_page(viewport={"width": 1400, "height": 1000})
+    tab.set_default_timeout(60_000)
+    link = {**LINK, "b": "", "embed_degradation": "jpeg_compression", "embed_count": "500"}
+    asked = "&".join(f"{key}={value}" for key, value in link.items())
+    tab.goto(f"{page.evaluate('location.origin')}/embeddings?{asked}")
+    tab.locator(".plot .gl-canvas").first.wait_for(state="attached")
+    tab.get_by_role("slider", name="Severity").fill("2")
+    tab.get_by_label("Search by image id").fill("0000")
+    tab.get_by_label("Search by image id").press("Enter")
+    tab.get_by_role("heading", name="images selected").wait_for()
+    said = tab.locator(".count").inner_text()
+    tab.wait_for_function("location.search.includes('embed_severity=3')")
+    tab.get_by_role("link", name="Explain").first.click()
+    tab.get_by_role("heading", name="Explain a decision").wait_for()
+    tab.get_by_role("link", name="Embeddings").first.click()
+    tab.locator(".plot .gl-canvas").first.wait_for(state="attached")
+    tab.wait_for_function("document.querySelector('.count')?.textContent.includes('selected')")
+    assert tab.locator(".count").inner_text() == said
+    assert tab.locator(".xai-scatter output").inner_text().endswith("severity 3")
+    assert tab.get_by_role("slider", name="Severity").input_value() == "2"
+    tab.get_by_role("heading", name="images selected").wait_for()
+    tab.close()

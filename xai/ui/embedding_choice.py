@@ -23,6 +23,8 @@ LAYOUT_WORDS = {
 COUNTS = (500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
 FIRST_COUNT = 1_000
 NO_IMAGES = "No dataset on this machine has images of the size that one of the networks takes."
+NETWORKS = "embed_networks"
+"""The networks that this page showed last."""
 KEYS = (
     *("embed_images", "embed_split", "embed_count", "a", "b", "embed_layer_a", "embed_layer_b"),
     *("method", *(f"map_{name}" for name in PARAMETERS), "layout"),
@@ -54,10 +56,14 @@ def _networks() -> tuple[str, ...]:
     """Network A and, if wanted, B, of the same input size: by name, as their weights may not be needed."""
     known = explaining.cards()
     first, second = _first_pair(tuple(known))
+    # Other pages begin with other networks, and forget a choice that is what they begin with.
+    for key, name in st.session_state.get(NETWORKS, {}).items():
+        st.session_state[state.CHOICES].setdefault(key, [name])
     a = widgets.one_of("Network A", "a", list(known), first)
     others = [name for name in known if name != a and known[name].input_size == known[a].input_size]
     usual = second if second in others else ""
     b = widgets.one_of("Network B", "b", ["", *others], usual, lambda name: name or "none")
+    st.session_state[NETWORKS] = {"a": a, "b": b}
     return tuple(name for name in (a, b) if name)
 
 

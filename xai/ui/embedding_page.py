@@ -11,6 +11,7 @@ from xai.embedding import Embedding
 from xai.ui import (
     embedding_choice,
     embedding_data,
+    embedding_kept,
     embedding_numbers,
     embedding_selected,
     embedding_take_home,
@@ -21,9 +22,9 @@ from xai.ui import (
     widgets,
 )
 
-LINK_KEYS = (*embedding_choice.KEYS, *embedding_view.KEYS, "search")
-MOST_FOUND = 1000
-"""Images that a search selects at most."""
+LINK_KEYS = (*embedding_choice.KEYS, *embedding_view.KEYS, *embedding_kept.KEYS, "search")
+MOST_FOUND, MOST_LETTERS = 1000, 100
+"""Images that a search selects at most, and letters of what is searched for."""
 
 
 def draw() -> None:
@@ -62,10 +63,12 @@ def _plots(found: Embedding) -> None:
             embedding_view.content(found, colouring),
             look,
             embedding_view.sheet(found),
-            "plots",
+            embedding_kept.name(found),
+            embedding_kept.start(found),
             wanted,
             nonce,
         )
+        embedding_kept.keep(found, rows, step, nonce)
         placed = (
             " Degraded images are placed into the map of the clean ones." if found.request.severities else ""
         )
@@ -75,18 +78,10 @@ def _plots(found: Embedding) -> None:
     state.write_link(LINK_KEYS)
 
 
-def _key(found: Embedding) -> str:
-    """A name for the plots of exactly these images and severities: what is selected there is of no others."""
-    asked = (found.ids, found.request.degradation, found.request.scale, found.request.severities)
-    return f"plots {hashlib.sha256(repr(asked).encode()).hexdigest()[:16]}"
-
-
 def _search(found: Embedding) -> tuple[tuple[int, ...] | None, str]:
     """The images whose id holds what was typed, and a name for that search; nothing for an empty field."""
     with st.container(width=360):
-        text = st.text_input(
-            "Search by image id", key="embedding search", max_chars=100, placeholder="part of an id"
-        ).strip()
+        text = widgets.text("Search by image id", "search", MOST_LETTERS, placeholder="part of an id").strip()
     if not text:
         return None, ""
     rows = tuple(row for row, name in enumerate(found.ids) if text.lower() in name.lower())

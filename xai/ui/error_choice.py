@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from xai import error_selection
 from xai.error_selection import KINDS, ORDERS, Asked, Choice
 from xai.pairwise import Cell
-from xai.ui import state, widgets
+from xai.ui import widgets
 from xai.ui.error_data import Chosen
 
 KEYS = ("kind", "true", "said", "of", "order", "reverse", "find")
@@ -64,7 +62,7 @@ def draw(chosen: Chosen, known: Asked, above_reader: str | None) -> Choice:
     with below[1]:
         reverse = widgets.switch("Smallest first", "reverse", False)
     with below[2]:
-        text = _text()
+        text = widgets.text("Find in id or class", "find", MAX_TEXT)
     return Choice(kind, _number(true, names), _number(said, names), whose, text, order, reverse)
 
 
@@ -74,16 +72,3 @@ def _class(label: str, key: str, names: tuple[str, ...]) -> str:
 
 def _number(name: str, names: tuple[str, ...]) -> int:
     return names.index(name) if name else -1
-
-
-def _text() -> str:
-    """A text to look for, kept and part of the link as the widgets of `widgets` are."""
-
-    def read(values: Any) -> str | None:
-        return values[0] if len(values) == 1 and len(values[0]) <= MAX_TEXT else None
-
-    label = "Find in id or class"
-    state.seed("find", lambda value: isinstance(value, str), lambda: state.recall("find", label, read, ""))
-    value = st.text_input(label, key="find", max_chars=MAX_TEXT)
-    state.keep("find", [value], [""])
-    return str(value)

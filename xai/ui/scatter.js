@@ -60,12 +60,20 @@ class Plots {
   async update({ data, setStateValue }) {
     this.tell = setStateValue
     const changed = !this.data || this.data.version !== data.version
+    if (!this.data) this.begin(data.start)
     this.data = data
     if (changed) this.built = plotly(data.plotly).then((Plotly) => this.show(Plotly))
     await this.built
     const asked = data.wanted?.nonce
     if (asked && asked !== this.nonce) this.select(data.wanted.rows)
-    this.nonce = asked
+    this.nonce = asked ?? ""
+  }
+
+  // What was selected, shown and searched for when the visitor went to another page.
+  begin({ rows, step, nonce }) {
+    this.selected = rows
+    this.step = step
+    this.nonce = nonce
   }
 
   show(Plotly) {

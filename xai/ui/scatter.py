@@ -151,6 +151,16 @@ class Look:
 
 
 @dataclass(frozen=True)
+class Start:
+    """What plots begin with that are drawn anew: the rows that are selected, the number of the severity, and the name
+    of the last search that they have seen."""
+
+    rows: tuple[int, ...] = ()
+    step: int = 0
+    nonce: str = ""
+
+
+@dataclass(frozen=True)
 class Content:
     """Everything that the plots show; `severities` are words, the first empty for the clean images.
 
@@ -214,12 +224,14 @@ def draw(
     look: Look,
     sheet: Sheet | None,
     key: str,
+    start: Start,
     wanted: tuple[int, ...] | None = None,
     nonce: str = "",
 ) -> tuple[tuple[int, ...], int]:
     """Draw the plots; the rows that are selected, and the number of the severity that is shown (0: clean).
 
-    `wanted` rows are selected instead when `nonce` is one that the plots have not seen yet.
+    They begin with `start`, which is to stay the same as long as they are on the page. `wanted` rows are selected
+    instead when `nonce` is one that the plots have not seen yet.
     """
     body, version = content
     data = {
@@ -229,12 +241,13 @@ def draw(
         "mostArrows": MOST_ARROWS,
         "plotly": plotly_address(),
         "thumbnails": None if sheet is None else asdict(sheet),
+        "start": asdict(start),
         "wanted": None if wanted is None else {"rows": wanted, "nonce": nonce},
     }
     found = _component(
         key=key,
         data=data,
-        default={"selected": [], "step": 0},
+        default={"selected": list(start.rows), "step": start.step},
         on_selected_change=lambda: None,
         on_step_change=lambda: None,
     )

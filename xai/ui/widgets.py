@@ -102,6 +102,18 @@ def _digits(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.15g}"
 
 
+def text(label: str, key: str, most: int, **more: Any) -> str:
+    """A line of text of at most `most` characters."""
+
+    def read(values: Sequence[str]) -> str | None:
+        return values[0] if len(values) == 1 and len(values[0]) <= most else None
+
+    state.seed(key, lambda value: isinstance(value, str), lambda: state.recall(key, label, read, ""))
+    value = st.text_input(label, key=key, max_chars=most, **more)
+    state.keep(key, [value], [""])
+    return value
+
+
 def switch(label: str, key: str, default: bool, **more: Any) -> bool:
     """On or off."""
 
