@@ -360,6 +360,16 @@ def test_planted_differences_are_found_in_their_direction() -> None:
     assert "not shown to differ from a centre Gaussian" in b.check("insertion").words
 
 
+def test_maps_worse_than_any_fail_unless_they_are_better_than_random() -> None:
+    drawn = np.random.default_rng(1).random(40)
+    same = {(0, f"deletion_{name}"): drawn + np.resize([0.45, 0.55], 40) for name in BASELINES}
+    planted = same | {(0, "deletion_map"): drawn + 0.5, (0, "deletion_edges"): drawn}
+    assert cards(facts_of(40), rows_of(40, planted))[0].check("deletion").outcome == FAILS
+    assert cards(facts_of(40), rows_of(40, planted | same))[0].check("deletion").outcome == OPEN
+    better = planted | {(0, "deletion_random"): drawn + 1}
+    assert cards(facts_of(40), rows_of(40, better))[0].check("deletion").outcome == PARTLY
+
+
 def test_no_difference_is_rarely_called_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Maps that are drawn as baselines are: one contest in twenty, and of the family by Holm one study in twenty."""
     monkeypatch.setattr(validity_cards.resampling, "FLIPS", 999)
@@ -387,7 +397,9 @@ def test_what_has_no_number_is_counted() -> None:
     assert f"{A}: 4 of 40 Grad-CAM maps are blank" in words
     assert f"{A}: 3 of 40 images have no correlation" in words
     assert f"{B}: 7 of 40 images have no energy" in words
-    assert f"{B}: drawn anew down to deep, 40 of 40 maps are blank and 5 have no rank correlation." in words
+    assert (
+        f"{B}: with weights drawn anew, of 40 maps at each step 0 to 40 are blank and 5 have no rank" in words
+    )
     assert found.numbers["B"]["stages"][1]["similarity"]["n"] == 35
     assert found.numbers["A"]["levels"]["hit"]["map"]["n"] == 40
 

@@ -179,7 +179,8 @@ _MASKS = (
 _DRAWN = (
     "For the randomisation check (Adebayo et al. 2018) weights were drawn anew on a copy of the network from the"
     f" classifier down, stage by stage, {randomisation.DRAWS} times on the same {SAMPLE} images at most; similarity is"
-    " Spearman's rank correlation of the signed maps for the same class, averaged over the draws of an image. "
+    " Spearman's rank correlation of the signed maps for the same class, averaged over the draws of an image;"
+    " its interval is over images, for these draws. "
 )
 
 

@@ -17,6 +17,7 @@ from xai.compare.study import Facts, Network
 from xai.statistics import holm, wilson
 
 PASSES, PARTLY, FAILS, OPEN = "passes", "passes in part", "fails", "can't be said"
+OUTCOMES = (PASSES, PARTLY, FAILS, OPEN)
 AGREES = 0.9
 """Maps are what the layer adds to the score where their mean correlation with HiResCAM's is surely at least this."""
 SIMILAR = 0.5
@@ -247,15 +248,19 @@ def _above(found: Estimate, threshold: float) -> str:
 
 
 def _beats(card: Card, measure: str) -> Check:
-    """Passes where the map is better than every baseline, in part where it is better than a random one, fails where it
-    is worse than that."""
+    """Passes where the map is better than every baseline, in part where it is better than a random one; fails where it
+    is not shown to be that, and worse than any."""
     contests = {contest.baseline: contest for contest in card.contests if contest.measure == measure}
     outcomes = {name: contest.outcome for name, contest in contests.items()}
     if min(contest.difference.n for contest in contests.values()) < FEWEST:
         return Check(TITLES[measure], OPEN, f"fewer than {FEWEST} images have a number")
-    by_random = {"better": PARTLY, "worse": FAILS, "": OPEN}[outcomes["random"]]
-    outcome = PASSES if set(outcomes.values()) == {"better"} else by_random
-    return Check(TITLES[measure], outcome, outcome_words(outcomes))
+    return Check(TITLES[measure], _outcome(outcomes), outcome_words(outcomes))
+
+
+def _outcome(outcomes: dict[str, str]) -> str:
+    if outcomes["random"] == "better":
+        return PASSES if set(outcomes.values()) == {"better"} else PARTLY
+    return FAILS if "worse" in outcomes.values() else OPEN
 
 
 def outcome_words(outcomes: dict[str, str]) -> str:

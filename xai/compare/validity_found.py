@@ -16,6 +16,7 @@ from xai.compare.validity_cards import (
     LANDING,
     LEARNED,
     OPEN,
+    OUTCOMES,
     PASSES,
     TITLES,
     Card,
@@ -113,8 +114,7 @@ def _contest(card: Card, measure: str, baseline: str) -> Contest:
 def _sentences(card: Card) -> Iterator[str]:
     network = card.network
     h, w = network.grid
-    counted = "; ".join(f"{check.name} {check.outcome}" for check in card.checks)
-    yield f"{card.title} on {network.title} ({network.layer}, {h} x {w}): {counted}."
+    yield f"{card.title} on {network.title} ({network.layer}, {h} x {w}) {_summary(card)}."
     yield f"{network.title}: Grad-CAM and HiResCAM agree by {card.agreement.words()} (Pearson's correlation)."
     if card.method not in ("gradcam", "hirescam"):
         yield f"{network.title}: {card.title} and HiResCAM agree by {card.faithful.words()}."
@@ -128,6 +128,25 @@ def _sentences(card: Card) -> Iterator[str]:
         )
     if card.area:
         yield f"{network.title}: chance on the masks is {card.area.words()}, their share of the image."
+
+
+def _summary(card: Card) -> str:
+    """A network's card in words: what was found, and which checks pass, fail or can't be said."""
+    adds = {PASSES: "is", FAILS: "is not", OPEN: "may or may not be"}[card.check(ADDS).outcome]
+    learned = {PASSES: "depends", FAILS: "does not depend", OPEN: "may or may not depend"}[
+        card.check(LEARNED).outcome
+    ]
+    beats = "; ".join(f"{TITLES[measure]}: {card.check(TITLES[measure]).words}" for measure in card.levels)
+    outcomes: dict[str, list[str]] = {}
+    for check in card.checks:
+        outcomes.setdefault(check.outcome, []).append(check.name)
+    counted = "; ".join(
+        f"{listed(outcomes[outcome])} ({outcome})" for outcome in OUTCOMES if outcome in outcomes
+    )
+    return (
+        f"{adds} what the layer adds to the score and {learned} on what was learned; {beats}"
+        f" (n = {card.levels['deletion']['map'].n:,} for deletion and insertion). Checks: {counted}"
+    )
 
 
 def _advice(both: tuple[Card, Card]) -> tuple[str, ...]:
@@ -234,9 +253,14 @@ def _undefined(card: Card) -> Iterator[str]:
         if count := levels["map"].undefined:
             total = count + levels["map"].n
             yield f"{network}: {count:,} of {total:,} images have no {TITLES[measure]} (no ranks, or no evidence)."
-    for stage in card.stages:
-        if stage.blank or stage.undefined:
-            yield (
-                f"{network}: drawn anew down to {stage.name}, {stage.blank:,} of {stage.maps:,} maps are blank and"
-                f" {stage.undefined:,} have no rank correlation."
-            )
+    blank, missing = ([getattr(stage, name) for stage in card.stages] for name in ("blank", "undefined"))
+    if any(blank) or any(missing):
+        yield (
+            f"{network}: with weights drawn anew, of {card.stages[0].maps:,} maps at each step {_range(blank)} are"
+            f" blank and {_range(missing)} have no rank correlation."
+        )
+
+
+def _range(counts: list[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
