@@ -253,11 +253,12 @@ def _undefined(card: Card) -> Iterator[str]:
         if count := levels["map"].undefined:
             total = count + levels["map"].n
             yield f"{network}: {count:,} of {total:,} images have no {TITLES[measure]} (no ranks, or no evidence)."
-    blank, missing = ([getattr(stage, name) for stage in card.stages] for name in ("blank", "undefined"))
-    if any(blank) or any(missing):
+    drawn = [stage.blank for stage in card.stages]
+    missing_ranks = [stage.undefined for stage in card.stages]
+    if any(drawn) or any(missing_ranks):
         yield (
-            f"{network}: with weights drawn anew, of {card.stages[0].maps:,} maps at each step {_range(blank)} are"
-            f" blank and {_range(missing)} have no rank correlation."
+            f"{network}: with weights drawn anew, of {card.stages[0].maps:,} maps at each step {_range(drawn)} are"
+            f" blank and {_range(missing_ranks)} have no rank correlation."
         )
 
 
