@@ -16,6 +16,7 @@ from xai.figure_parts import Figure, Sheet
 
 HOSTILE = "50% <script>alert(1)</script> & _x_ \\input{/etc/passwd} †"
 IMAGES = 40
+WIDE = [{f"a heading of many words, number {k}": f"{k} and (0.12 to 0.34, n = 1,000)" for k in range(14)}]
 NAMES = ("alexnet-cue10-s0", "resnet18_cifar-w16-cue10-s0")
 
 
@@ -45,7 +46,11 @@ def found(differs: bool | None) -> Callable[[Facts, Measured], Found]:
             f"The value is {mean.words(3)} for {facts.names[0]}, {HOSTILE}.",
             (f"It is {mean.value:.4f} on average.",),
             {"mean": mean.to_json(), "each": rows["images"]["value"], "nested": {"none": np.float32(np.nan)}},
-            {"values by image": [{"image": HOSTILE, "value (share)": float(mean.value)}], "empty": []},
+            {
+                "values by image": [{"image": HOSTILE, "value (share)": float(mean.value)}],
+                "empty": [],
+                "wide": WIDE,
+            },
             (f"{mean.undefined} of {len(rows['images']['value'])} images have no value.",),
             differs,
         )

@@ -88,7 +88,7 @@ def test_verdicts_stand_first_by_whether_the_networks_differ(report: Path) -> No
         for words in (
             "<h3>What differs</h3>",
             'href="#drift">About drift</a>: The value',
-            "<h3>What does not differ</h3>",
+            "<h3>Where no difference was found</h3>",
             'href="#agreement">About agreement</a>: The value',
             "<h3>Other questions",
             'href="#flips">About flips</a>: The value',
@@ -126,6 +126,7 @@ def test_the_latex_compiles(report: Path) -> None:
     done = subprocess.run(command, cwd=report, capture_output=True)
     assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
     assert (report / "report.pdf").stat().st_size > 10_000
+    assert "Overfull \\hbox" not in (report / "report.log").read_text()
 
 
 def test_methods_name_networks_images_constants_and_resamples(report: Path) -> None:

@@ -18,6 +18,8 @@ PRINTED_ROWS = 120
 WIDE_COLUMNS = 9
 """Columns up to which a table has the usual size of print."""
 TEXT_INCHES = 9.0
+TEXT_CM = 26.0
+SMALLEST = r"\tiny"
 
 STYLE = """
 :root {color-scheme: light dark; --line: #8886}
@@ -59,12 +61,14 @@ _PLAIN = {
 
 @dataclass(frozen=True)
 class Printed:
-    """A table of the report: its name, its caption (LaTeX), its files without their endings, and its rows."""
+    """A table of the report: its name, its caption (LaTeX), its files without their endings, and its rows; `small`
+    ones were made for the smallest print."""
 
     name: str
     caption: str
     stem: str
     rows: Rows
+    small: bool = False
 
 
 @dataclass(frozen=True)
@@ -200,7 +204,7 @@ def latex_table(table: Printed) -> str:
     if len(table.rows) > PRINTED_ROWS:
         words = f"{upper_first(table.name)}: {len(table.rows):,} rows, in {table.stem}.csv and .tex."
         return rf"\par\noindent {escaped(words)}"
-    size = r"\tiny" if len(table.rows[0]) > WIDE_COLUMNS else r"\scriptsize"
+    size = SMALLEST if table.small or len(table.rows[0]) > WIDE_COLUMNS else r"\scriptsize"
     return rf"{{{size}\input{{{table.stem}.tex}}}}"
 
 

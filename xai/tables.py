@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
@@ -19,6 +20,8 @@ DIGITS = {
     "75 % (ms)": 1,
 }
 """Decimals of a column in text, where not two."""
+_LETTER_CM, _PAD_CM = 0.1, 0.22
+"""Width of a letter in print of 5 pt, and the space around a column."""
 T = TypeVar("T")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -94,21 +97,48 @@ def _no_formula(cell: T) -> T | str:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
 
 
-def as_latex(rows: Rows, caption: str, wide: Collection[str] = ()) -> str:
+def as_latex(rows: Rows, caption: str, wide: Collection[str] = (), fit_cm: float | None = None) -> str:
     """Rows as a LaTeX `longtable` with the rules of booktabs; `wide` columns are paragraphs of 5 cm.
 
-    Every character that LaTeX would take for a command is escaped, but for those of `caption`, which is LaTeX.
-    Needs the packages `longtable`, `booktabs` and `array`.
+    With `fit_cm` the table is about that wide at most in print of 5 pt: the widest columns become paragraphs. Every
+    character that LaTeX would take for a command is escaped, but for those of `caption`, which is LaTeX. Needs the
+    packages `longtable`, `booktabs` and `array`.
     """
     import pandas as pd
 
     style = pd.DataFrame(as_words(rows)).style.hide(axis="index").format(escape="latex")
-    kinds = "".join(_kind(head in wide, numeric) for head, numeric in _numeric(rows).items())
+    limits = _limits(rows, fit_cm) if fit_cm else {}
+    kinds = "".join(
+        _kind(head in wide, numeric, limits.get(head)) for head, numeric in _numeric(rows).items()
+    )
     table: str = style.format_index(escape="latex", axis="columns").to_latex(
         caption=caption, hrules=True, environment="longtable", column_format=kinds or "l"
     )
     return re.sub(r"(?m)^([\[*])", r"{\1}", table)  # after the end of a row, these would be an option of it
 
 
-def _kind(wide: bool, numeric: bool) -> str:
+def _widths(rows: Rows) -> dict[str, float]:
+    """About how wide each column is in print of 5 pt, in cm, with the space around it."""
+    columns = zip(*_lines(rows), strict=True)
+    return {
+        head: _PAD_CM + _LETTER_CM * max(map(len, words))
+        for head, words in zip(rows[0], columns, strict=True)
+    }
+
+
+def _limits(rows: Rows, most: float) -> dict[str, float]:
+    """Widths in cm of the columns that have to be narrower for a table of `most` cm: the widest, all alike."""
+    widths = _widths(rows) if rows else {}
+    left, limit = most, math.inf
+    for count, width in zip(range(len(widths), 0, -1), sorted(widths.values()), strict=True):
+        limit = left / count  # what each of the columns not yet placed may have
+        if width > limit:
+            return {head: limit - _PAD_CM for head, own in widths.items() if own > limit}
+        left -= width
+    return {}
+
+
+def _kind(wide: bool, numeric: bool, limit: float | None = None) -> str:
+    if limit is not None:
+        return rf">{{\raggedright\arraybackslash}}p{{{max(limit, _LETTER_CM):.2f}cm}}"
     return "p{5cm}" if wide else "r" if numeric else "l"

@@ -19,7 +19,7 @@ from xai.compare.clock import Told
 from xai.compare.run import Compared
 from xai.compare.sections import Section, section
 from xai.compare.story_parts import Chapter, Shown, Story, pick
-from xai.report_index import Printed, compilable, escaped
+from xai.report_index import TEXT_CM, Printed, compilable, escaped
 from xai.tables import Rows
 
 if TYPE_CHECKING:
@@ -171,8 +171,8 @@ def _printed(
     caption = f"{each.title}: {title}. {' against '.join(compared.facts.names)}."
     if rows and not options.light:
         parts[f"{stem}.csv"] = tables.as_csv(rows).encode()
-        parts[f"{stem}.tex"] = compilable(tables.as_latex(rows, escaped(caption))).encode()
-    return Printed(title, caption, stem, rows)
+        parts[f"{stem}.tex"] = compilable(tables.as_latex(rows, escaped(caption), fit_cm=TEXT_CM)).encode()
+    return Printed(title, caption, stem, rows, small=True)
 
 
 def _stem(title: str) -> str:

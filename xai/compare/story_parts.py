@@ -58,7 +58,7 @@ class Story:
         """Chapters by what is known: whether the networks differ there."""
         words = {
             True: "What differs",
-            False: "What does not differ",
+            False: "Where no difference was found",
             None: "Other questions, and what can't be said",
         }
         return {
