@@ -1,6 +1,6 @@
 """Importing this module registers every dataset."""
 
-from data import cifar, cue10, folder
+from data import cifar, cue10, folder, uploads
 from data.datasets import DATASETS, Dataset, DatasetError, ImageSet, dataset, file_stem, load_dataset
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "file_stem",
     "folder",
     "load_dataset",
+    "uploads",
 ]

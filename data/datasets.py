@@ -128,10 +128,11 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Family:
-    """Datasets named `prefix:...`: `find(name)` makes the entry, `stem(name)` a name for files about it."""
+    """Datasets named `prefix:...`: `find(name)` makes the entry, `stem(name)` a file name; `key` stands for `...`."""
 
     find: Callable[[str], Dataset]
     stem: Callable[[str], str]
+    key: str = "PATH"
 
 
 DATASETS: dict[str, Dataset] = {}
@@ -146,11 +147,13 @@ def register(dataset: Dataset) -> Dataset:
     return dataset
 
 
-def register_family(prefix: str, find: Callable[[str], Dataset], stem: Callable[[str], str]) -> None:
+def register_family(
+    prefix: str, find: Callable[[str], Dataset], stem: Callable[[str], str], key: str = "PATH"
+) -> None:
     """Add all datasets named `prefix:...`; raises `ValueError` when the prefix is taken."""
     if prefix in FAMILIES:
         raise ValueError(f"the datasets named {prefix}: are registered twice.")
-    FAMILIES[prefix] = Family(find, stem)
+    FAMILIES[prefix] = Family(find, stem, key)
 
 
 def _family(name: str) -> Family | None:
@@ -160,7 +163,7 @@ def _family(name: str) -> Family | None:
 
 def _names() -> list[str]:
     """Names of all datasets, and what those of a family begin with."""
-    return [*DATASETS, *(f"{prefix}:PATH" for prefix in FAMILIES)]
+    return [*DATASETS, *(f"{prefix}:{family.key}" for prefix, family in FAMILIES.items())]
 
 
 def dataset(name: str) -> Dataset:

@@ -5,87 +5,56 @@ format that the intake reads will do, also in folders within a class's folder. W
 one of `validation` (or `val`) and `test`, those are the splits, each with one sub-folder per class. A split that is
 not given is taken from the others' pictures: within every class the files are put in the order of a hash of
 their path, and the first 15 % are the test split, the last 15 % validation. So the split is the same on every
-machine, and a new picture moves at most two others of its class; exact copies of a picture stay with it. The split
-`all` is all pictures. Links that lead out of the folder are not followed. The path comes from the command line or
-Python; a page must never pass on one that a visitor typed.
+machine, and a new picture moves at most two others of its class; exact copies of a picture stay with it. A class needs
+three different pictures to be in all three. The split `all` is all pictures. Masks may lie beside the pictures
+(`data.folder_masks`), and a file `classes.json` may give the classes a network's names (`data.class_names`). Links
+that lead out of the folder are not followed. The path comes from the command line or Python; a page must never pass
+on one that a visitor typed.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from data.datasets import Dataset, DatasetError, ImageSet, Progress, register_family
-from data.folder_stream import ImageStream, Outcome, digest_of, examine, read_square, refusal
-from data.images import DEFAULT_LIMITS, ImageError, display_name
+from data import class_names, folder_splits
+from data.class_names import ClassMapping
+from data.datasets import Dataset, DatasetError, ImageSet, ImageSource, Progress, register_family
+from data.folder_copies import find_copies
+from data.folder_listing import DEFAULT_SIZE, SPLITS, File, Listing, Place, Skipped, list_folder, shown_name
+from data.folder_masks import read_mask
+from data.folder_stream import ImageStream, Outcome, examine, is_small, look_at, refusal
+from data.images import ImageError, display_name
 
 PREFIX = "folder"
-SPLITS = ("train", "validation", "test")
 ALL = "all"
 """The split of all pictures, for networks that were trained on others."""
-HELD_OUT_SHARE = 0.15
-"""Share of each class's pictures in a validation or test split that the folder does not have itself."""
-DEFAULT_SIZE = 64
 SIZES = range(8, 513)
-CLASS_COUNTS = range(2, 1_001)
-MAX_FILES = 200_000
-MAX_DEPTH = 16
 MAX_MEMORY = 4 * 2**30
-"""Limits: side in px, classes, files looked at, levels of folders, and bytes of all pictures decoded into memory."""
+"""Limits: side in px, and bytes of all pictures decoded into memory."""
 
-_SPLIT_FOLDERS = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
+_TITLE = "pictures in "
 _KEPT = 2
 _lock = threading.Lock()
 
 
-@dataclass(frozen=True)
-class File:
-    """One file: path from the root, with its class, the split it was put in (None: not said), bytes and mtime."""
+class Decoded(NamedTuple):
+    """Readable pictures uint8 `(N, 3, size, size)`, and what each file of the listing turned out to be."""
 
-    path: str
-    class_index: int
-    split: str | None
-    bytes: int
-    modified: int
+    pixels: Tensor
+    outcomes: tuple[Outcome, ...]
 
-
-class Skipped(NamedTuple):
-    """A file or folder that is left out: its name, safe to display, and the rest of a sentence about it."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What lies in a folder, before any picture is read, and what is left out."""
-
-    root: Path
-    size: int
-    classes: tuple[str, ...]
-    files: tuple[File, ...]
-    skipped: tuple[Skipped, ...]
-
-    @property
-    def name(self) -> str:
-        """The dataset's full name, the same from wherever the folder is named."""
-        return f"{PREFIX}:{self.root}" + ("" if self.size == DEFAULT_SIZE else f"@{self.size}")
-
-
-Decoded = tuple[Tensor, tuple[int, ...], tuple[Skipped, ...]]
-"""Pictures uint8 `(N, 3, size, size)`, the rows of the listing that they are of, and the others."""
 
 _cache: OrderedDict[Listing, Decoded] = OrderedDict()
 
@@ -93,251 +62,200 @@ _cache: OrderedDict[Listing, Decoded] = OrderedDict()
 def folder_dataset(name: str) -> Dataset:
     """The dataset of a name `folder:PATH` or `folder:PATH@SIZE`; looks at the files' names, and reads none.
 
-    Raises `DatasetError` with one sentence when there is no such folder, or not as many classes or files as allowed.
+    Raises `DatasetError` with one sentence when there is no such folder, not as many classes or files as allowed, or
+    a `classes.json` that does not fit.
     """
-    root, size = _parse(name)
-    listing = list_folder(root, size)
-    title = f"pictures in {display_name(root.name)}"
+    return dataset_of(*locate(name), file_stem(name))
+
+
+def dataset_of(place: Place, size: int, stem: str) -> Dataset:
+    """The dataset of the pictures in a place; `stem` names what is remembered of them. Raises as `folder_dataset`."""
+    listing = list_folder(place, size)
+    mapping = class_names.read(place.root, listing.classes)
     return Dataset(
         listing.name,
-        title,
+        place.title,
         (*SPLITS, ALL),
-        listing.classes,
+        mapping.classes if mapping else listing.classes,
         size,
-        partial(_load, listing),
-        open=partial(_open, listing),
+        partial(_load, listing, mapping),
+        open=partial(_open, listing, mapping, stem),
     )
 
 
 def file_stem(name: str) -> str:
     """A name for files about the dataset `name`, such as `folder-pets-3f2a91bc`; without the path that it holds."""
-    root, size = _parse(name)
-    digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:8]
-    short = re.sub(r"[^A-Za-z0-9]+", "_", root.name).strip("_")[:40]
-    side = "" if size == DEFAULT_SIZE else f"-{size}px"
-    return "-".join(part for part in (PREFIX, short, digest) if part) + side
+    place, size = locate(name)
+    digest = hashlib.sha256(os.fsencode(place.root)).hexdigest()[:8]
+    short = re.sub(r"[^A-Za-z0-9]+", "_", place.root.name).strip("_")[:40]
+    return "-".join(part for part in (PREFIX, short, digest) if part) + side_words(size)
 
 
-def _parse(name: str) -> tuple[Path, int]:
-    given = name.removeprefix(f"{PREFIX}:")
-    match = re.fullmatch(r"(.*)@(\d{1,6})", given, re.DOTALL)
-    path, size = (match[1], int(match[2])) if match else (given, DEFAULT_SIZE)
-    if size not in SIZES:
-        raise DatasetError(f"the size after @ is {size} px; allowed are {SIZES[0]} to {SIZES[-1]}.")
+def side_words(size: int) -> str:
+    """What a file's name says of a size that is not the usual one."""
+    return "" if size == DEFAULT_SIZE else f"-{size}px"
+
+
+def place_of(root: Path) -> Place:
+    """The place of the pictures in a folder of this machine."""
+    return Place(root, f"{PREFIX}:{root}", str(root), _TITLE + display_name(root.name))
+
+
+def locate(name: str) -> tuple[Place, int]:
+    """Where the pictures of `folder:PATH` or `folder:PATH@SIZE` lie, and the side in px; raises `DatasetError`."""
+    path, size = split_size(name.removeprefix(f"{PREFIX}:"))
     try:
         root = Path(path).expanduser().resolve()
         root.as_posix().encode()  # it is written into cards
         if path and root.is_dir():
-            return root, size
+            return place_of(root), size
     except (OSError, ValueError, RuntimeError):
         pass
     shown = path.encode(errors="replace").decode()
     raise DatasetError(f"there is no folder {shown!r}; a dataset of pictures is named folder:PATH.")
 
 
-def list_folder(root: Path, size: int = DEFAULT_SIZE) -> Listing:
-    """Classes and files of a folder; raises `DatasetError` when they are fewer or more than allowed."""
-    skipped: list[Skipped] = []
-    paths = list(_walk(root, skipped))
-    given = _given_splits(path.parts for path in paths)
-    placed = [(path, *_place(path.parts, given)) for path in paths]
-    skipped += [
-        Skipped(_shown(path), "is in no class's folder") for path, _split, folder in placed if not folder
-    ]
-    folders = {split: {f for _path, s, f in placed if f and s == split} for split in (*SPLITS, None)}
-    classes = _class_names(folders["train"] or folders[None], root)
-    for split in ("validation", "test"):
-        for folder in sorted(folders[split] - classes.keys()):
-            raise DatasetError(f"the class {display_name(folder)} of {root} is in {split} but not in train.")
-    numbers = {folder: k for k, folder in enumerate(classes)}
-    files = [_file(root, path, split, numbers[folder]) for path, split, folder in placed if folder in numbers]
-    return Listing(root, size, tuple(classes.values()), tuple(files), tuple(skipped))
+def split_size(given: str) -> tuple[str, int]:
+    """What comes before an `@SIZE`, and the size; raises `DatasetError` for a size that is not allowed."""
+    match = re.fullmatch(r"(.*)@(\d{1,6})", given, re.DOTALL)
+    path, size = (match[1], int(match[2])) if match else (given, DEFAULT_SIZE)
+    if size not in SIZES:
+        raise DatasetError(f"the size after @ is {size} px; allowed are {SIZES[0]} to {SIZES[-1]}.")
+    return path, size
 
 
-def _walk(root: Path, skipped: list[Skipped]) -> Iterator[PurePosixPath]:
-    """Paths from the root of all files that may be read, in order; hidden ones are passed over in silence."""
-    seen = 0
-    for here, below, names in _folders(root, skipped):
-        seen += len(names) + len(below)
-        if seen > MAX_FILES:
-            raise DatasetError(f"{root} holds more than the allowed {MAX_FILES:,} files and folders.")
-        for path in (here / name for name in sorted(names) if not name.startswith(".")):
-            reason = _unusable(path, root)
-            if reason:
-                skipped.append(Skipped(_shown(path), reason))
-            else:
-                yield PurePosixPath(path.relative_to(root).as_posix())
-
-
-def _folders(root: Path, skipped: list[Skipped]) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Every folder with the names of the folders and files in it, as `os.walk`; links are not followed."""
-
-    def unreadable(error: OSError) -> None:
-        skipped.append(Skipped(_shown(PurePath(error.filename)), "can't be opened"))
-
-    for folder, below, names in os.walk(root, onerror=unreadable):
-        here = Path(folder)
-        below[:] = sorted(name for name in below if not name.startswith((".", "__MACOSX")))
-        skipped.extend(
-            Skipped(display_name(name), "is a link to a folder")
-            for name in below
-            if (here / name).is_symlink()
-        )
-        if below and len(here.relative_to(root).parts) >= MAX_DEPTH:
-            skipped.append(Skipped(_shown(here), f"holds folders deeper than {MAX_DEPTH} levels"))
-            below.clear()
-        elif not below and all(name.startswith(".") for name in names):
-            skipped.append(Skipped(_shown(here), "is a folder without files"))
-        yield here, below, names
-
-
-def _unusable(path: Path, root: Path) -> str | None:
-    """Why a file is not even opened, or None."""
-    try:
-        path.relative_to(root).as_posix().encode()
-        if not path.resolve().is_relative_to(root):
-            return "is a link that leads out of the folder"
-        if not path.is_file():
-            return "is not a regular file"
-        too_large = path.stat().st_size > DEFAULT_LIMITS.max_bytes
-        return f"is larger than {DEFAULT_LIMITS.max_bytes // 2**20} MiB" if too_large else None
-    except (OSError, RuntimeError):
-        return "can't be looked at"
-    except UnicodeEncodeError:
-        return "has a name that is not Unicode text"
-
-
-def _shown(path: PurePath) -> str:
-    return display_name(path.name)
-
-
-def _given_splits(parts: Iterable[Sequence[str]]) -> dict[str, str]:
-    """Split of each top-level folder that is one, empty where there is no `train` beside another split."""
-    tops = {part[0] for part in parts if len(part) > 2}
-    given = {name: split for split, names in _SPLIT_FOLDERS.items() for name in names if name in tops}
-    return given if "train" in given and len(given) > 1 else {}
-
-
-def _place(parts: Sequence[str], given: dict[str, str]) -> tuple[str | None, str]:
-    """Split (None: not said) and class folder of a file; no class folder where it lies beside those."""
-    if not given:
-        return None, parts[0] if len(parts) > 1 else ""
-    split = given.get(parts[0])
-    return split, parts[1] if split and len(parts) > 2 else ""
-
-
-def _class_names(folders: set[str], root: Path) -> dict[str, str]:
-    """Class name, safe to display, of each class's folder."""
-    if len(folders) not in CLASS_COUNTS:
-        raise DatasetError(
-            f"{root} has {len(folders):,} sub-folders with files, one for each class; "
-            f"allowed are {CLASS_COUNTS[0]} to {CLASS_COUNTS[-1]:,}."
-        )
-    names = {folder: display_name(folder) for folder in sorted(folders)}
-    if len(set(names.values())) < len(names):
-        raise DatasetError(f"two class folders of {root} differ only in characters that can't be displayed.")
-    return names
-
-
-def _file(root: Path, path: PurePosixPath, split: str | None, class_index: int) -> File:
-    facts = (root / path).stat()
-    return File(path.as_posix(), class_index, split, facts.st_size, facts.st_mtime_ns)
-
-
-def split_files(files: Sequence[File], digests: Sequence[bytes]) -> tuple[str, ...]:
-    """Split of each file: the one it lies in, or by the order of the hashes of the paths within its class.
-
-    Files of a class with equal `digests` of their pixels go where the first of them goes, so that no network is
-    tested on copies of what it was trained on.
-    """
-    given = {file.split for file in files}
-    missing = [split for split in ("test", "validation") if split not in given]
-    splits = [file.split or "train" for file in files]
-    pools: dict[int, dict[bytes, list[int]]] = {}
-    for row, split in enumerate(splits):
-        if split == "train":
-            pools.setdefault(files[row].class_index, {}).setdefault(digests[row], []).append(row)
-    for pool in pools.values():
-        copies = sorted(pool.values(), key=lambda rows: hashlib.sha256(files[rows[0]].path.encode()).digest())
-        count = _held_out(len(copies), len(missing))
-        # From both ends, so that one more picture moves each of the two borders by one at most.
-        ends = {"test": copies[:count], "validation": copies[len(copies) - count :]}
-        for split in missing:
-            for row in itertools.chain(*ends[split]):
-                splits[row] = split
-    return tuple(splits)
-
-
-def _held_out(count: int, splits: int) -> int:
-    """How many of a class's `count` different pictures go to each split: at least one where one is left to train."""
-    return max(round(HELD_OUT_SHARE * count), 1) if count > splits else 0
-
-
-class _Part(NamedTuple):
-    """What a split consists of: rows of the readable files, their ids and labels, and what is said of it."""
+class Part(NamedTuple):
+    """What a split is: rows of the readable files, these files, what they turned out to be, labels, and notes."""
 
     rows: list[int]
-    ids: tuple[str, ...]
+    files: tuple[File, ...]
+    outcomes: tuple[Outcome, ...]
     labels: Tensor
     notes: tuple[str, ...]
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Paths of the pictures."""
+        return tuple(file.path for file in self.files)
 
-def _part(
-    listing: Listing,
-    split: str,
-    files: Sequence[File],
-    digests: Sequence[bytes],
-    unreadable: Sequence[Skipped],
-) -> _Part:
-    """The split of the readable `files` with these hashes of their pixels."""
+
+def part_of(listing: Listing, split: str, outcomes: Sequence[Outcome]) -> Part:
+    """The split of the readable files of a listing, whose files turned out to be `outcomes`.
+
+    Raises `DatasetError` when a class has no readable picture, or the split has none.
+    """
+    readable = [(file, each) for file, each in zip(listing.files, outcomes, strict=True) if not each.reason]
+    files = [file for file, _outcome in readable]
     _check_readable(listing, files)
-    places = split_files(files, digests)
+    places = folder_splits.split_files(files, [each.digest for _file, each in readable])
     rows = [row for row, place in enumerate(places) if split in (place, ALL)]
     if not rows:
-        raise DatasetError(f"{listing.root} has too few readable pictures for a {split} split.")
-    labels = torch.tensor([files[row].class_index for row in rows])
-    copies = () if split == ALL else _copies(places, digests)
-    notes = _notes((*listing.skipped, *unreadable)) + copies
-    return _Part(rows, tuple(files[row].path for row in rows), labels, notes)
+        raise DatasetError(
+            f"{listing.place.shown} has too few readable pictures for a {split} split; "
+            f"{folder_splits.needed(files)} different pictures of a class are needed."
+        )
+    chosen = tuple(files[row] for row in rows)
+    labels = [file.class_index for file in chosen]
+    notes = notes_about((*listing.skipped, *unreadable(listing, outcomes)))
+    notes += folder_splits.absent(split, set(labels), files, listing.classes)
+    if split != ALL:
+        copies = find_copies(
+            places, *zip(*((each.digest, each.look) for _file, each in readable), strict=True)
+        )
+        notes += copies.sentences([file.path for file in files])
+    return Part(rows, chosen, tuple(readable[row][1] for row in rows), torch.tensor(labels), notes)
 
 
-def _load(listing: Listing, split: str, progress: Progress | None) -> ImageSet:
-    pixels, rows, unreadable = _decoded(listing, progress)
-    files = [listing.files[row] for row in rows]
-    part = _part(listing, split, files, [digest_of(picture) for picture in pixels], unreadable)
-    return ImageSet(
-        listing.name, split, pixels[part.rows], part.labels, listing.classes, part.ids, notes=part.notes
+def _load(listing: Listing, mapping: ClassMapping | None, split: str, progress: Progress | None) -> ImageSet:
+    decoded = _decoded(listing, progress)
+    part = part_of(listing, split, decoded.outcomes)
+    masks, notes = _masks(listing, part)
+    found = ImageSet(
+        listing.name,
+        split,
+        decoded.pixels[part.rows],
+        part.labels,
+        listing.classes,
+        part.ids,
+        masks,
+        notes=part.notes + notes,
     )
+    return class_names.apply(found, mapping) if mapping else found
 
 
-def _open(listing: Listing, split: str, progress: Progress | None) -> ImageStream:
+def examined(listing: Listing, stem: str, progress: Progress | None) -> list[Outcome]:
+    """What each file of a listing turns out to be; what the cache's file `stem` knows is not looked at again."""
     paths = [listing.root / file.path for file in listing.files]
-    outcomes = examine(paths, listing.size, file_stem(listing.name), progress, _reading(listing))
-    readable = [row for row, outcome in enumerate(outcomes) if not outcome.reason]
-    digests = [outcomes[row].digest for row in readable]
-    unreadable = _unreadable(listing, outcomes)
-    part = _part(listing, split, [listing.files[row] for row in readable], digests, unreadable)
-    return ImageStream(
+    return examine(paths, listing.size, stem, progress, _reading(listing))
+
+
+def _open(
+    listing: Listing, mapping: ClassMapping | None, stem: str, split: str, progress: Progress | None
+) -> ImageSource:
+    part = part_of(listing, split, examined(listing, stem, progress))
+    stream = ImageStream(
         listing.name,
         split,
         part.labels,
         listing.classes,
         part.ids,
         listing.root,
-        tuple(digests[row] for row in part.rows),
+        tuple(each.digest for each in part.outcomes),
         listing.size,
         part.notes,
     )
+    found = _with_masks(stream, listing, part)
+    return class_names.apply(found, mapping) if mapping else found
 
 
-def _unreadable(listing: Listing, outcomes: Sequence[Outcome]) -> list[Skipped]:
+def _with_masks(stream: ImageStream, listing: Listing, part: Part) -> ImageSource:
+    """The stream with its masks where all pictures have one; in memory, if that may hold them anyway."""
+    by_picture = dict(listing.masks)
+    named = tuple(by_picture[name] for name in part.ids if name in by_picture)
+    if not named:
+        return stream
+    if is_small(len(part.ids), listing.size):
+        masks, notes = _masks(listing, part)
+        told = replace(stream, notes=part.notes + notes)
+        return told if masks is None else told.in_memory(masks)
+    if len(named) < len(part.ids):
+        return replace(stream, notes=(*part.notes, _few_masks(len(named), len(part.ids))))
+    return replace(stream, mask_ids=named, sizes=_sizes(part))
+
+
+def _sizes(part: Part) -> tuple[tuple[int, int], ...]:
+    return tuple((each.width, each.height) for each in part.outcomes)
+
+
+def _masks(listing: Listing, part: Part) -> tuple[Tensor | None, tuple[str, ...]]:
+    """Masks bool `(N, size, size)` where every picture of the split has one; else what is said about that."""
+    by_picture = dict(listing.masks)
+    found: list[Tensor] = []
+    bad: list[Skipped] = []
+    named = [(name, size) for name, size in zip(part.ids, _sizes(part), strict=True) if name in by_picture]
+    for path, size in ((listing.root / by_picture[name], size) for name, size in named):
+        try:
+            found.append(read_mask(path, size, listing.size))
+        except (ImageError, OSError) as error:
+            bad.append(Skipped(shown_name(path), refusal(path, error)))
+    if found and len(found) == len(part.ids):
+        return torch.stack(found), ()
+    return None, (*notes_about(bad), _few_masks(len(found), len(part.ids))) if named else ()
+
+
+def _few_masks(count: int, total: int) -> str:
+    return f"{count:,} of {total:,} pictures have a mask that can be used; masks are used only where all have one."
+
+
+def unreadable(listing: Listing, outcomes: Sequence[Outcome]) -> list[Skipped]:
+    """The files of a listing that turned out to be no pictures."""
     pairs = zip(listing.files, outcomes, strict=True)
-    return [Skipped(_shown(PurePosixPath(file.path)), each.reason) for file, each in pairs if each.reason]
+    return [Skipped(shown_name(PurePosixPath(file.path)), each.reason) for file, each in pairs if each.reason]
 
 
 def _reading(listing: Listing) -> str:
     """What progress bars say."""
-    return f"reading {display_name(listing.root.name)}"
+    return "reading " + listing.place.title.removeprefix(_TITLE)
 
 
 def _check_readable(listing: Listing, files: Sequence[File]) -> None:
@@ -345,10 +263,10 @@ def _check_readable(listing: Listing, files: Sequence[File]) -> None:
     if without:
         name = listing.classes[without[0]]
         more = f", nor have {len(without) - 1:,} other classes" if len(without) > 1 else ""
-        raise DatasetError(f"the class {name} of {listing.root} has no readable picture{more}.")
+        raise DatasetError(f"the class {name} of {listing.place.shown} has no readable picture{more}.")
 
 
-def _notes(skipped: Sequence[Skipped]) -> tuple[str, ...]:
+def notes_about(skipped: Sequence[Skipped]) -> tuple[str, ...]:
     """One sentence for each kind of problem, with the number of files or folders and the first of them."""
     kinds: dict[str, list[Skipped]] = {}
     for each in skipped:
@@ -361,15 +279,6 @@ def _note(alike: Sequence[Skipped]) -> str:
     if not others:
         return f"{first.name} was skipped: it {first.reason}."
     return f"{len(alike):,} files or folders were skipped: {first.name} {first.reason}, and {others:,} more like it."
-
-
-def _copies(places: Sequence[str], digests: Sequence[bytes]) -> tuple[str, ...]:
-    """How many pictures lie in two splits, as the folder has them or in two classes; nothing when there are none."""
-    found: dict[bytes, set[str]] = {}
-    for place, digest in zip(places, digests, strict=True):
-        found.setdefault(digest, set()).add(place)
-    count = sum(len(found[digest]) > 1 for digest in digests)
-    return (f"{count:,} pictures have an exact copy in another split.",) if count else ()
 
 
 def _decoded(listing: Listing, progress: Progress | None) -> Decoded:
@@ -387,17 +296,17 @@ def _decode(listing: Listing, progress: Progress | None) -> Decoded:
     total = len(listing.files)
     _check_memory(listing, total)
     pixels = torch.empty(total, 3, listing.size, listing.size, dtype=torch.uint8)
-    rows: list[int] = []
-    unreadable: list[Skipped] = []
+    outcomes: list[Outcome] = []
+    readable = 0
     for row, path in enumerate(listing.root / file.path for file in listing.files):
-        try:
-            pixels[len(rows)] = read_square(path, listing.size)
-            rows.append(row)
-        except (ImageError, OSError) as error:
-            unreadable.append(Skipped(_shown(path), refusal(path, error)))
+        square, outcome = look_at(path, listing.size)
+        outcomes.append(outcome)
+        if square is not None:
+            pixels[readable] = square
+            readable += 1
         if progress and (row % 50 == 49 or row == total - 1):
             progress(row + 1, total, _reading(listing))
-    return pixels[: len(rows)], tuple(rows), tuple(unreadable)
+    return Decoded(pixels[:readable], tuple(outcomes))
 
 
 def _check_memory(listing: Listing, count: int) -> None:

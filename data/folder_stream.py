@@ -22,7 +22,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from data.datasets import DatasetError, Progress
+from data.datasets import DatasetError, ImageSet, Progress
+from data.folder_copies import LOOK_BYTES, look_of
+from data.folder_masks import read_mask
 from data.images import DEFAULT_LIMITS, ImageError, display_name, read_image, resize_pixels
 from data.storage import cache_folder, read_tensors, write_tensors
 
@@ -39,23 +41,50 @@ _UNOPENED = "can't be opened"
 
 
 class Outcome(NamedTuple):
-    """What a picture turned out to be: SHA-256 of its pixels, or else the rest of a sentence that says why not."""
+    """What a picture turned out to be: SHA-256 of its square's pixels, or the rest of a sentence that says why not.
+
+    `look` is what nearly equal pictures are found by (see `data.folder_copies`), `width` and `height` are px of the
+    upright picture.
+    """
 
     digest: bytes
     reason: str
+    look: bytes = b""
+    width: int = 0
+    height: int = 0
+
+
+def _read(path: Path, size: int) -> tuple[Tensor, int, int]:
+    """One picture as uint8 `(3, size, size)`, and its own width and height; raises `ImageError` or `OSError`."""
+    with path.open("rb") as stream:
+        content = stream.read(DEFAULT_LIMITS.max_bytes + 1)
+    picture = read_image(content, path.name)
+    square = (resize_pixels(picture.pixels, size)[0] * 255).round().to(torch.uint8)
+    return square, picture.width, picture.height
 
 
 def read_square(path: Path, size: int) -> Tensor:
     """One picture as uint8 `(3, size, size)`; raises `ImageError` or `OSError`."""
-    with path.open("rb") as stream:
-        content = stream.read(DEFAULT_LIMITS.max_bytes + 1)
-    square = resize_pixels(read_image(content, path.name).pixels, size)[0]
-    return (square * 255).round().to(torch.uint8)
+    return _read(path, size)[0]
+
+
+def look_at(path: Path, size: int) -> tuple[Tensor | None, Outcome]:
+    """One picture as uint8 `(3, size, size)`, None where it can't be read, and what it turned out to be."""
+    try:
+        square, width, height = _read(path, size)
+    except (ImageError, OSError) as error:
+        return None, Outcome(b"", refusal(path, error))
+    return square, Outcome(digest_of(square), "", look_of(square), width, height)
 
 
 def digest_of(pixels: Tensor) -> bytes:
     """SHA-256 of the pixels of one picture, uint8 of any shape."""
     return hashlib.sha256(pixels.contiguous().numpy().data).digest()
+
+
+def is_small(count: int, size: int) -> bool:
+    """Whether so many pictures stay in memory once they are decoded."""
+    return 3 * size**2 * count <= HELD_BYTES
 
 
 def refusal(path: Path, error: ImageError | OSError) -> str:
@@ -73,13 +102,7 @@ class _Examiner:
     size: int
 
     def __getitems__(self, rows: Sequence[int]) -> list[Outcome]:
-        return [self._look(self.paths[row]) for row in rows]
-
-    def _look(self, path: Path) -> Outcome:
-        try:
-            return Outcome(digest_of(read_square(path, self.size)), "")
-        except (ImageError, OSError) as error:
-            return Outcome(b"", refusal(path, error))
+        return [look_at(self.paths[row], self.size)[1] for row in rows]
 
 
 @dataclass(frozen=True)
@@ -171,21 +194,31 @@ def _key(path: Path, size: int) -> bytes:
 def _remembered(file: Path) -> dict[bytes, Outcome]:
     """What earlier calls found out; nothing where the file is missing or damaged."""
     try:
-        tensors = read_tensors(file)
-        keys, digests = (tensors[name].numpy().reshape(-1, _DIGEST_BYTES) for name in ("keys", "digests"))
-        reasons = json.loads(tensors["reasons"].numpy().tobytes())
+        tensors = {name: tensor.numpy() for name, tensor in read_tensors(file).items()}
+        keys = tensors["keys"].reshape(-1, _DIGEST_BYTES)
+        digests, looks = (
+            tensors[name].reshape(len(keys), count)
+            for name, count in (("digests", _DIGEST_BYTES), ("looks", LOOK_BYTES))
+        )
+        rest = json.loads(tensors["rest"].tobytes())
         return {
-            key.tobytes(): Outcome(b"" if reason else digest.tobytes(), reason)
-            for key, digest, reason in zip(keys, digests, reasons, strict=True)
+            key.tobytes(): Outcome(b"", reason)
+            if reason
+            else Outcome(digest.tobytes(), "", look.tobytes(), *size)
+            for key, digest, look, (reason, *size) in zip(keys, digests, looks, rest, strict=True)
         }
-    except (DatasetError, KeyError, ValueError):
+    except (DatasetError, KeyError, ValueError, TypeError):
         return {}
 
 
 def _remember(file: Path, known: dict[bytes, Outcome]) -> None:
-    reasons = json.dumps([outcome.reason for outcome in known.values()]).encode()
-    digests = b"".join(outcome.digest or bytes(_DIGEST_BYTES) for outcome in known.values())
-    parts = {"keys": b"".join(known), "digests": digests, "reasons": reasons}
+    found = known.values()
+    parts = {
+        "keys": b"".join(known),
+        "digests": b"".join(each.digest or bytes(_DIGEST_BYTES) for each in found),
+        "looks": b"".join(each.look or bytes(LOOK_BYTES) for each in found),
+        "rest": json.dumps([(each.reason, each.width, each.height) for each in found]).encode(),
+    }
     tensors = {name: torch.from_numpy(np.frombuffer(part, np.uint8).copy()) for name, part in parts.items()}
     write_tensors(file, tensors)
 
@@ -233,7 +266,8 @@ class ImageStream:
     """One split of a folder, whose pixels are decoded when they are asked for; see `data.datasets.ImageSource`.
 
     `labels` is int64 `(N,)`, `digests` the hashes of the pixels that a picture must have. `workers` is the number of
-    processes that decode, 0 for this one alone, None for what suits the number of pictures. For one thread at a time.
+    processes that decode, 0 for this one alone, None for what suits the number of pictures. `mask_ids` are paths of the
+    masks, where every picture has one, and `sizes` width and height of its picture. For one thread at a time.
     """
 
     name: str
@@ -246,11 +280,13 @@ class ImageStream:
     size: int
     notes: tuple[str, ...] = ()
     workers: int | None = None
+    mask_ids: tuple[str, ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
     _reading: _Reading | None = field(default=None, repr=False)
     _held: _Held | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if 3 * self.size**2 * len(self) <= HELD_BYTES:
+        if is_small(len(self), self.size):
             self._held = _Held(len(self), self.size)
 
     def __len__(self) -> int:
@@ -276,8 +312,32 @@ class ImageStream:
             labels=self.labels[indices],
             ids=tuple(self.ids[row] for row in rows),
             digests=tuple(self.digests[row] for row in rows),
+            mask_ids=tuple(self.mask_ids[row] for row in rows) if self.mask_ids else (),
+            sizes=tuple(self.sizes[row] for row in rows) if self.sizes else (),
             _reading=None,
             _held=None,
+        )
+
+    @property
+    def masks(self) -> Tensor | None:
+        """Masks of the object, bool `(N, size, size)`, read anew each time; None where there are none or they are many.
+
+        Raises `DatasetError` when one can't be used.
+        """
+        if not self.mask_ids or not is_small(len(self), self.size):
+            return None
+        try:
+            pairs = zip(self.mask_ids, self.sizes, strict=True)
+            return torch.stack([read_mask(self.root / mask, picture, self.size) for mask, picture in pairs])
+        except (ImageError, OSError) as error:
+            raise DatasetError(f"a mask can't be used: {error}") from error
+
+    def in_memory(self, masks: Tensor | None = None) -> ImageSet:
+        """The same with all pixels decoded, and these masks."""
+        rows = [slice(start, start + _CHUNK) for start in range(0, len(self), _CHUNK)]
+        images = torch.cat([self.pixels(each) for each in rows])
+        return ImageSet(
+            self.name, self.split, images, self.labels, self.classes, self.ids, masks, notes=self.notes
         )
 
     def content(self) -> Iterator[bytes]:

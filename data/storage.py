@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -29,14 +31,28 @@ def find_archive(filename: str) -> Path | None:
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write tensors by rename, so that a reader never sees half a file."""
+    with _replacing(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write text by rename, as UTF-8, and return the path."""
+    with _replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write, which takes its place at the end if nothing was raised."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     try:
-        save_file(tensors, temporary)
-        os.replace(temporary, path)
+        yield Path(name)
+        os.replace(name, path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        Path(name).unlink(missing_ok=True)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

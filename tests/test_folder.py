@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 from skimage import data as skimage_data
 
-from data import cue10, folder, folder_stream
+from data import cue10, folder, folder_listing, folder_stream
 from data.catalogue import DATASETS, DatasetError, ImageSet, dataset, file_stem, load_dataset
 from data.datasets import FAMILIES, register_family
+from data.folder_listing import list_folder
 from data.images import read_image, resize, to_float
 from xai.training import default_recipe
 
@@ -102,7 +103,9 @@ def test_copies_in_two_splits_of_the_folders_own_are_said(make: Make) -> None:
     root = make({"train/a": 4, "train/b": 4, "test/a": 2, "test/b": 2})
     shutil.copy(root / "train" / "a" / "000.png", root / "test" / "a" / "copy.png")
     for data in splits_of(f"folder:{root}").values():
-        assert data.notes == ("2 pictures have an exact copy in another split.",)
+        assert data.notes == (
+            "2 pictures have an exact copy in another split: test/a/copy.png and train/a/000.png.",
+        )
 
 
 def test_splits_that_the_folder_has_are_taken_as_they_are(make: Make) -> None:
@@ -172,7 +175,7 @@ def test_what_can_not_be_used_is_left_out_and_said(make: Make, tmp_path: Path) -
         "notes.txt was skipped",
     ]
     assert notes[0] == "link.png was skipped: it is a link that leads out of the folder."
-    listing = folder.list_folder(root)
+    listing = list_folder(folder.place_of(root))
     assert sorted(listing.skipped) == [
         ("elsewhere", "is a link to a folder"),
         ("link.png", "is a link that leads out of the folder"),
@@ -264,7 +267,7 @@ def test_names_and_registry(make: Make, monkeypatch: pytest.MonkeyPatch) -> None
     assert not default_recipe("resnet18", "folder:set").flip
     with pytest.raises(ValueError, match="registered twice"):
         register_family("folder", folder.folder_dataset, folder.file_stem)
-    assert set(FAMILIES) == {"folder"}
+    assert set(FAMILIES) == {"folder", "upload"}
 
 
 @pytest.mark.parametrize(
@@ -300,11 +303,11 @@ def test_too_few_or_only_damaged_pictures_are_refused(make: Make) -> None:
 
 def test_limits_hold(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make({"a": 4, "b": 4, "a/1/2/3": 1})
-    monkeypatch.setattr(folder, "MAX_DEPTH", 2)
-    assert folder.list_folder(root).skipped == (("1", "holds folders deeper than 2 levels"),)
+    monkeypatch.setattr(folder_listing, "MAX_DEPTH", 2)
+    assert list_folder(folder.place_of(root)).skipped == (("1", "holds folders deeper than 2 levels"),)
     monkeypatch.setattr(folder, "MAX_MEMORY", 8 * 3 * 64**2 - 1)
     with pytest.raises(DatasetError, match="8 pictures of 64 px take more than the allowed"):
         load_dataset(f"folder:{root}", "test")
-    monkeypatch.setattr(folder, "MAX_FILES", 9)
+    monkeypatch.setattr(folder_listing, "MAX_FILES", 9)
     with pytest.raises(DatasetError, match="more than the allowed 9 files and folders"):
         dataset(f"folder:{root}")
