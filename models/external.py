@@ -170,23 +170,31 @@ def _default_size(name: str) -> int:
 
 def look(name: str) -> Facts:
     """Find out about `timm:NAME` or `torchvision:NAME`; raises `ValueError` when it is unknown or offers no map."""
-    size = _default_size(name)
-    network = _sketch(name)
-    events = _events(network, size)
-    stages = _stages(network, events)
-    if not stages:
-        raise ValueError(f"{name} has no layer whose output is a feature map (N, C, h, w).")
+    size, network = _default_size(name), _sketch(name)
+    stages, head = stages_and_head(name, network, size)
     source, model = _split(name)
     family = next((family for words, family in _FAMILIES if re.search(words, model)), "other")
     return Facts(
         f"{model} ({source})",
-        _head(events, stages[-1]),
+        head,
         stages,
         _least_size(name, network, size),
         size,
         family,
         f"{source}'s {model}, without its weights",
     )
+
+
+def stages_and_head(name: str, network: nn.Module, size: int) -> tuple[tuple[str, ...], str]:
+    """Stages and kind of head of a network on the meta device, for images of `size` px.
+
+    Raises `ValueError` when it offers no map.
+    """
+    events = _events(network, size)
+    stages = _stages(network, events)
+    if not stages:
+        raise ValueError(f"{name} has no layer whose output is a feature map (N, C, h, w).")
+    return stages, _head(events, stages[-1])
 
 
 def _sketch(name: str, image_size: int | None = None) -> External:

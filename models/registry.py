@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models import alexnet, external, resnet, resnet_variants, vgg, vit
+from models import alexnet, builders, external, resnet, resnet_variants, vgg, vit
 from models.cards import Card
 from models.layers import evaluation_mode
 
@@ -75,6 +75,8 @@ def build(name: str, num_classes: int, /, **options: Any) -> nn.Module:
     """Build an untrained network; raises `ValueError` for an unknown architecture or option."""
     builder = architecture(name).build
     allowed = [option for option in inspect.signature(builder).parameters if option != "num_classes"]
+    if name.startswith(builders.PREFIX):  # which says itself what it takes
+        return builder(num_classes, **options)
     for option in options:
         if option not in allowed:
             listed = ", ".join(allowed) or "none"
@@ -86,6 +88,8 @@ def architecture(name: str) -> Architecture:
     """Look an architecture up, also `timm:NAME` and `torchvision:NAME`; `ValueError` naming those that exist."""
     if name.split(":")[0] in EXTERNAL_SOURCES and ":" in name:
         return _external(name)
+    if name.startswith(builders.PREFIX):
+        return _built(name)
     if name not in ARCHITECTURES:
         raise ValueError(
             f"there is no architecture {name!r}; allowed are {', '.join(ARCHITECTURES)}, and timm:NAME and "
@@ -96,11 +100,20 @@ def architecture(name: str) -> Architecture:
 
 @functools.cache
 def _external(name: str) -> Architecture:
-    facts = external.look(name)
+    return _entry(name, functools.partial(external.build, name), external.look(name))
+
+
+def _built(name: str) -> Architecture:
+    """An architecture that somebody's own function builds; its module is imported where that is allowed."""
+    builders.check_allowed(name)  # every time, for what was allowed may no longer be
+    return _entry(name, functools.partial(builders.build, name), builders.look(name))
+
+
+def _entry(name: str, build: Callable[..., nn.Module], facts: external.Facts) -> Architecture:
     return Architecture(
         name,
         facts.title,
-        functools.partial(external.build, name),
+        build,
         facts.head,
         facts.stages,
         facts.min_size,

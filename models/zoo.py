@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from models import checkpoints, registry
+from models.builders import BuilderError
 from models.cards import Card, CardError, read_card, training_command
 from models.checkpoints import CheckpointError
 from models.complexity import count_macs, count_parameters
@@ -181,6 +182,8 @@ def _build(card: Card, device: str) -> nn.Module:
     try:
         with torch.device(device):
             return registry.build(card.architecture, len(card.classes), **card.options)
+    except BuilderError as error:
+        raise CheckpointError(f"{card.name}: {error}") from error
     except (TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"the card of {card.name} asks for {card.architecture!r} with {card.options}, which can't be built."
