@@ -17,8 +17,9 @@ from xai.compare.sections import Table
 from xai.compare.study import LETTERS
 from xai.statistics import Difference, holm, paired_difference, wilson
 
-IMAGES = 200
-"""Images that are asked, at most."""
+IMAGES, MOST_IMAGES, PIXELS = 200, 500, 512_000
+"""Images that are asked, at most: at least the first, where they are small up to the second, as many as have so many
+pixels together."""
 STEP, TOLERANCE = 0.25, 1 / 64
 """Step of the scan and greatest length of the bracket around a flip, in levels of the scale."""
 STEPS = {"gaussian_noise": 0.5, "gaussian_blur": 0.5, "motion_blur": 0.5, "jpeg_compression": 0.125}
@@ -31,6 +32,11 @@ cifar10-jpeg), where every quality makes other errors; whose flip later, A's or 
 ALPHA = 0.05
 SHARES = {"quarter": 0.25, "half": 0.5}
 """Shares of answers that have flipped by the severities that are told."""
+
+
+def most_images(size: int) -> int:
+    """How many images of `size` px a side are asked, at most."""
+    return max(IMAGES, min(MOST_IMAGES, PIXELS // size**2))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from data.degradations import DEGRADATIONS, degrade, max_severity
 from models.registry import Model
 from xai.compare import flip_summary
 from xai.compare.bisection import Changes, first_changes, places
-from xai.compare.flip_statistics import IMAGES, TOLERANCE, step_of
+from xai.compare.flip_statistics import TOLERANCE, most_images, step_of
 from xai.compare.sections import Measured, Section, Table, register
 from xai.compare.study import Facts
 from xai.evaluation import forward_batch_size, shares
@@ -158,7 +158,7 @@ def _joined(parts: Sequence[Table]) -> Table:
     return {name: np.concatenate([part[name] for part in parts or [none]]) for name in none}
 
 
-def chosen(labels: np.ndarray, right: np.ndarray, limit: int = IMAGES) -> np.ndarray:
+def chosen(labels: np.ndarray, right: np.ndarray, limit: int) -> np.ndarray:
     """Rows of at most `limit` images that are `right` bool `(N,)`, ascending: equally many of each class in `labels`
     int `(N,)` as far as there are, evenly spread over the class."""
     groups = [np.flatnonzero(right & (labels == label)) for label in np.unique(labels[right])]
@@ -174,7 +174,7 @@ def measure(bench: Bench) -> Measured:
     """The flips of the chosen images, and which images there are: right when clean for A and B, and asked or not."""
     a, b = (bench.maps(model).correct for model in bench.models)
     labels = bench.data.labels.cpu().numpy()
-    rows = chosen(labels, a & b)
+    rows = chosen(labels, a & b, most_images(bench.size))
     images: Table = {
         "image": np.arange(len(labels), dtype=np.int32),
         "label": labels.astype(np.int16),
