@@ -12,34 +12,29 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
-import stat
 import struct
 import tempfile
-import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, BinaryIO, NamedTuple
+from typing import IO, BinaryIO
 
 from data import class_names
+from data.archive_entries import ArchiveError, Limits, Planned, damaged, plan
 from data.datasets import DatasetError, Progress
 from data.folder_listing import Skipped, shown_name
 from data.image_headers import sniff_format
-from data.images import DEFAULT_LIMITS, display_name
+from data.images import display_name
 
 RECEIPT = ".unpacked.json"
 """What was unpacked and left out, beside the pictures; hidden, so that no dataset takes it for one."""
 HASH_LETTERS = 32
 _CHUNK = 64 * 1024
 _ENTRY = b"PK\x01\x02"  # what the record of each file in the archive's directory begins with
-_LOCAL_HEADER = 30
-_ENCRYPTED = 0x1 | 0x40 | 0x2000
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others' decoders take memory as the file says
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -50,27 +45,6 @@ _DAMAGE = (
     ValueError,
     OverflowError,
 )
-
-
-class ArchiveError(DatasetError):
-    """An archive that is refused; the message is one sentence that names it."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What an archive may be: bytes packed and unpacked, number of entries, unpacked bytes for each packed one (of a
-    file and in all, which count from `free_of_file` and `free` bytes on), characters of each part of a name, and parts
-    of a path."""
-
-    max_bytes: int = 256 * 2**20
-    max_unpacked: int = 512 * 2**20
-    max_entries: int = 20_000
-    max_file_ratio: int = 250
-    max_ratio: int = 50
-    max_name: int = 120
-    max_depth: int = 8
-    free_of_file: int = 2**20
-    free: int = 32 * 2**20
 
 
 LIMITS = Limits()
@@ -85,13 +59,6 @@ class Unpacked:
     files: int
     bytes: int
     skipped: tuple[Skipped, ...]
-
-
-class _Planned(NamedTuple):
-    """A file to write: its entry, and its path within the place."""
-
-    entry: zipfile.ZipInfo
-    path: PurePosixPath
 
 
 def unpack(
@@ -114,7 +81,7 @@ def unpack(
     if (place / RECEIPT).is_file():
         return receipt(place)
     with _opened(source, shown) as archive:
-        planned, skipped = _plan(archive.infolist(), shown, limits)
+        planned, skipped = plan(archive.infolist(), shown, limits)
         with fresh(into) as temporary:
             writer = _Writer(temporary, shown, limits, size, skipped)
             for done, each in enumerate(planned, start=1):
@@ -168,11 +135,7 @@ def _damage_said(shown: str) -> Iterator[None]:
             isinstance(error, OSError) and error.errno != errno.EINVAL
         ):  # that of a place before the file's start
             raise
-        raise _damaged(shown) from error
-
-
-def _damaged(shown: str) -> ArchiveError:
-    return ArchiveError(f"{shown} is no ZIP archive, or is damaged or cut short.")
+        raise damaged(shown) from error
 
 
 def _opened(source: BinaryIO, shown: str) -> zipfile.ZipFile:
@@ -203,104 +166,6 @@ def finish(temporary: Path, unpacked: Unpacked) -> None:
             raise
 
 
-def _plan(
-    entries: Sequence[zipfile.ZipInfo], shown: str, limits: Limits
-) -> tuple[list[_Planned], list[Skipped]]:
-    """The files to write, and what is left out by its name or size; raises `ArchiveError` for what is refused."""
-    if len(entries) > limits.max_entries:
-        raise ArchiveError(f"{shown} holds more than the allowed {limits.max_entries:,} entries.")
-    for entry in entries:
-        reason = _suspicious(entry, limits)
-        if reason:
-            raise ArchiveError(f"{shown} is refused: {display_name(entry.orig_filename)} {reason}.")
-    _check_overlaps(entries, shown)
-    files = [_Planned(each, PurePosixPath(each.orig_filename)) for each in entries if not each.is_dir()]
-    _check_collisions([each.path for each in files], shown)
-    skipped: list[Skipped] = []
-    wanted = _looked_through([each for each in files if _is_wanted(each, skipped)], skipped)
-    return wanted, skipped
-
-
-def _suspicious(entry: zipfile.ZipInfo, limits: Limits) -> str | None:
-    """Why an entry refuses the whole archive, as the rest of a sentence, or None."""
-    name = entry.orig_filename
-    kind = stat.S_IFMT(entry.external_attr >> 16)
-    reasons = (
-        (kind not in (0, stat.S_IFREG, stat.S_IFDIR), "is a link or a special file"),
-        (bool(entry.flag_bits & _ENCRYPTED), "is encrypted"),
-        (entry.compress_type not in _METHODS, "is packed in another way than by deflate"),
-        *_suspicious_name(name, limits),
-    )
-    return next((reason for found, reason in reasons if found), None)
-
-
-def _suspicious_name(name: str, limits: Limits) -> Iterator[tuple[bool, str]]:
-    parts = name.removesuffix("/").split("/")
-    yield "\\" in name, "has a backslash in its path"
-    yield name.startswith("/"), "has an absolute path"
-    yield bool(re.match(r"[A-Za-z]:", name)), "has a drive letter in its path"
-    yield any(part in ("", ".", "..") for part in parts), "has a path with an empty part, . or .."
-    yield any(unicodedata.category(c) in ("Cc", "Cs") for c in name), "has control characters in its name"
-    longest = max(max(len(part), len(part.encode(errors="replace")) // 2) for part in parts)
-    yield longest > limits.max_name, f"has a name longer than the allowed {limits.max_name} characters"
-    yield len(parts) > limits.max_depth, f"lies deeper than the allowed {limits.max_depth} levels"
-
-
-def _check_overlaps(entries: Sequence[zipfile.ZipInfo], shown: str) -> None:
-    """Refuse files that share packed bytes: a few of these can be unpacked a million times."""
-    end = 0
-    for entry in sorted(entries, key=lambda each: each.header_offset):
-        if entry.header_offset < 0:  # bytes are missing before the directory
-            raise _damaged(shown)
-        if entry.header_offset < end:
-            raise ArchiveError(f"{shown} is refused: files in it overlap.")
-        end = entry.header_offset + _LOCAL_HEADER + entry.compress_size
-
-
-def _check_collisions(paths: Sequence[PurePosixPath], shown: str) -> None:
-    """Refuse paths that are one, or would be on a system that tells no capitals, accents or dots at the end apart."""
-    kinds: dict[tuple[str, ...], tuple[PurePosixPath, bool]] = {}
-    for path in paths:
-        for each in (path, *path.parents[:-1]):
-            key = tuple(_folded(part) for part in each.parts)
-            # A folder is met again with each of its files; a file never is.
-            if key in kinds and (each is path or kinds[key] != (each, False)):
-                raise ArchiveError(
-                    f"{shown} is refused: {shown_name(each)} is in it twice, or in two spellings."
-                )
-            kinds[key] = each, each is path
-
-
-def _folded(part: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", part).casefold()).rstrip(" .")
-
-
-def _is_wanted(each: _Planned, skipped: list[Skipped]) -> bool:
-    """Whether a file may be a picture, by its name and the size that it says."""
-    shown = shown_name(each.path)
-    if any(part.startswith((".", "__MACOSX")) for part in each.path.parts):
-        skipped.append(Skipped(shown, "is hidden"))
-    elif each.entry.file_size > DEFAULT_LIMITS.max_bytes:
-        skipped.append(Skipped(shown, f"is larger than {DEFAULT_LIMITS.max_bytes // 2**20} MiB"))
-    else:
-        return True
-    return False
-
-
-def _looked_through(files: list[_Planned], skipped: list[Skipped]) -> list[_Planned]:
-    """The files with a single folder at the top left out of their paths, as long as there is one with folders."""
-    tops = {each.path.parts[0] for each in files if len(each.path.parts) > 1}
-    deep = any(len(each.path.parts) > 2 for each in files)
-    if len(tops) != 1 or not deep:
-        return files
-    loose = [each for each in files if len(each.path.parts) == 1]
-    skipped += [Skipped(shown_name(each.path), "lies beside the only folder") for each in loose]
-    below = [
-        each._replace(path=PurePosixPath(*each.path.parts[1:])) for each in files if len(each.path.parts) > 1
-    ]
-    return _looked_through(below, skipped)
-
-
 class _Writer:
     """Writes files below a folder and counts what comes out; raises `ArchiveError` when it is too much."""
 
@@ -310,7 +175,7 @@ class _Writer:
         self.files = self.bytes = 0
         self._out = 0
 
-    def write(self, archive: zipfile.ZipFile, each: _Planned) -> None:
+    def write(self, archive: zipfile.ZipFile, each: Planned) -> None:
         """Write one file if it begins as a picture does."""
         with _damage_said(self.shown), archive.open(each.entry) as stream:
             first = stream.read(_CHUNK)
@@ -326,7 +191,7 @@ class _Writer:
         self.files += 1
         self.bytes += written
 
-    def _copy(self, chunk: bytes, source: IO[bytes], file: BinaryIO, each: _Planned) -> int:
+    def _copy(self, chunk: bytes, source: IO[bytes], file: BinaryIO, each: Planned) -> int:
         written = 0
         while chunk:
             written += len(chunk)
@@ -335,7 +200,7 @@ class _Writer:
             chunk = source.read(_CHUNK)
         return written
 
-    def _count(self, more: int, of_file: int, each: _Planned) -> None:
+    def _count(self, more: int, of_file: int, each: Planned) -> None:
         """Note bytes that came out, in all and of this file."""
         self._out += more
         limits, shown = self.limits, shown_name(each.path)

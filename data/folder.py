@@ -32,9 +32,11 @@ from data import class_names, folder_splits
 from data.class_names import ClassMapping
 from data.datasets import Dataset, DatasetError, ImageSet, ImageSource, Progress, register_family
 from data.folder_copies import find_copies
+from data.folder_examination import examine
 from data.folder_listing import DEFAULT_SIZE, SPLITS, File, Listing, Place, Skipped, list_folder, shown_name
 from data.folder_masks import read_mask
-from data.folder_stream import ImageStream, Outcome, examine, is_small, look_at, refusal
+from data.folder_reading import Outcome, look_at, refusal
+from data.folder_stream import ImageStream, is_small
 from data.images import ImageError, display_name
 
 PREFIX = "folder"

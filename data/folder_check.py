@@ -11,8 +11,8 @@ from data.class_names import ClassMapping
 from data.datasets import DatasetError, Progress
 from data.folder_copies import Copies, find_copies
 from data.folder_listing import SPLITS, Listing, Place, Skipped, list_folder
+from data.folder_reading import Outcome
 from data.folder_splits import drawn, split_files
-from data.folder_stream import Outcome
 
 
 class Sizes(NamedTuple):

@@ -1,108 +1,33 @@
 """Pictures of a folder, decoded by other processes while they are used: a set of any size in little memory.
 
-`examine` looks at every picture once and remembers, in the cache folder, whether it is readable and the hash of its
-pixels; a picture is looked at again when its size or times change, or another version of a decoder is installed. So
-a stream knows what it will give before it decodes anything, and refuses a picture that has become another one since.
+A stream knows what it will give before it decodes anything (see `data.folder_examination`), and refuses a picture that
+has become another one since.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
-import os
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from data.datasets import DatasetError, ImageSet, Progress
-from data.folder_copies import LOOK_BYTES, look_of
+from data.datasets import DatasetError, ImageSet
 from data.folder_masks import read_mask
-from data.images import DEFAULT_LIMITS, ImageError, display_name, read_image, resize_pixels
-from data.storage import cache_folder, read_tensors, write_tensors
+from data.folder_reading import CHUNK, digest_of, loader, read_square, refusal
+from data.images import ImageError, display_name
 
 HELD_BYTES = 192 * 2**20
 """Pixels of a stream that are kept once they are decoded, if that is all of them: all of CIFAR-10 is less."""
-READ_AHEAD = 2
-"""Batches that each process holds ready."""
-MAX_WORKERS = 8
-FEW = 128
-"""Up to so many pictures are decoded in this process, as starting others takes longer."""
-_CHUNK = 32
-_DIGEST_BYTES = 32
-_UNOPENED = "can't be opened"
-
-
-class Outcome(NamedTuple):
-    """What a picture turned out to be: SHA-256 of its square's pixels, or the rest of a sentence that says why not.
-
-    `look` is what nearly equal pictures are found by (see `data.folder_copies`), `width` and `height` are px of the
-    upright picture.
-    """
-
-    digest: bytes
-    reason: str
-    look: bytes = b""
-    width: int = 0
-    height: int = 0
-
-
-def _read(path: Path, size: int) -> tuple[Tensor, int, int]:
-    """One picture as uint8 `(3, size, size)`, and its own width and height; raises `ImageError` or `OSError`."""
-    with path.open("rb") as stream:
-        content = stream.read(DEFAULT_LIMITS.max_bytes + 1)
-    picture = read_image(content, path.name)
-    square = (resize_pixels(picture.pixels, size)[0] * 255).round().to(torch.uint8)
-    return square, picture.width, picture.height
-
-
-def read_square(path: Path, size: int) -> Tensor:
-    """One picture as uint8 `(3, size, size)`; raises `ImageError` or `OSError`."""
-    return _read(path, size)[0]
-
-
-def look_at(path: Path, size: int) -> tuple[Tensor | None, Outcome]:
-    """One picture as uint8 `(3, size, size)`, None where it can't be read, and what it turned out to be."""
-    try:
-        square, width, height = _read(path, size)
-    except (ImageError, OSError) as error:
-        return None, Outcome(b"", refusal(path, error))
-    return square, Outcome(digest_of(square), "", look_of(square), width, height)
-
-
-def digest_of(pixels: Tensor) -> bytes:
-    """SHA-256 of the pixels of one picture, uint8 of any shape."""
-    return hashlib.sha256(pixels.contiguous().numpy().data).digest()
 
 
 def is_small(count: int, size: int) -> bool:
     """Whether so many pictures stay in memory once they are decoded."""
     return 3 * size**2 * count <= HELD_BYTES
-
-
-def refusal(path: Path, error: ImageError | OSError) -> str:
-    """Why a picture can't be used, as the rest of a sentence that begins with its name."""
-    if isinstance(error, OSError):
-        return _UNOPENED
-    return str(error).removeprefix(display_name(path.name)).strip(" .")
-
-
-@dataclass(frozen=True)
-class _Examiner:
-    """What a worker gives of the pictures in the rows that are asked for."""
-
-    paths: Sequence[Path]
-    size: int
-
-    def __getitems__(self, rows: Sequence[int]) -> list[Outcome]:
-        return [look_at(self.paths[row], self.size)[1] for row in rows]
 
 
 @dataclass(frozen=True)
@@ -125,102 +50,6 @@ class _Decoder:
                 return f"{display_name(self.paths[row].name)} is another picture"
             pixels[place] = picture
         return pixels
-
-
-def _loader(source: Any, batches: Any, count: int, workers: int | None) -> DataLoader:
-    """Batches of a source of `count` pictures, in order, from as many processes as that is worth."""
-    processes = (
-        workers if workers is not None else 0 if count <= FEW else min(MAX_WORKERS, os.cpu_count() or 1)
-    )
-    return DataLoader(
-        source,
-        batch_sampler=batches,
-        num_workers=processes,
-        prefetch_factor=READ_AHEAD if processes else None,
-        collate_fn=_as_it_is,
-        worker_init_fn=_ignore_interrupts,
-        generator=torch.Generator(),  # or each loader would draw from the global one
-    )
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
-
-
-def _ignore_interrupts(_worker: int) -> None:
-    """Ctrl-C reaches the workers as well; it is for the process that started them to end them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def examine(
-    paths: Sequence[Path], size: int, memory: str, progress: Progress | None, what: str
-) -> list[Outcome]:
-    """What each picture is at `size` px a side; those that the cache's file `memory` knows are not looked at.
-
-    What was found out is remembered, also when `progress` raises.
-    """
-    file = cache_folder() / "folders" / f"{memory}.safetensors"
-    known = _remembered(file)
-    keys = [_key(path, size) for path in paths]
-    unknown = [row for row, key in enumerate(keys) if key not in known]
-    chunks = [range(start, min(start + _CHUNK, len(unknown))) for start in range(0, len(unknown), _CHUNK)]
-    loader = _loader(_Examiner([paths[row] for row in unknown], size), chunks, len(unknown), None)
-    try:
-        for chunk, outcomes in zip(chunks, loader, strict=True):
-            known.update(zip((keys[unknown[place]] for place in chunk), outcomes, strict=True))
-            if progress:
-                progress(chunk.stop, len(unknown), what)
-    finally:
-        if unknown:
-            lasting = (key for key in keys if key in known and known[key].reason != _UNOPENED)
-            _remember(file, {key: known[key] for key in lasting})
-    return [known[key] for key in keys]
-
-
-def _key(path: Path, size: int) -> bytes:
-    """Changes with everything that a picture's pixels depend on, without reading it."""
-    import PIL
-
-    try:
-        facts = path.stat()
-        # The time of the last change can't be set by a program, as that of the last modification can.
-        stamp = [facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]
-    except OSError:
-        stamp = []
-    text = json.dumps([str(path), *stamp, size, PIL.__version__, torch.__version__])
-    return hashlib.sha256(text.encode()).digest()
-
-
-def _remembered(file: Path) -> dict[bytes, Outcome]:
-    """What earlier calls found out; nothing where the file is missing or damaged."""
-    try:
-        tensors = {name: tensor.numpy() for name, tensor in read_tensors(file).items()}
-        keys = tensors["keys"].reshape(-1, _DIGEST_BYTES)
-        digests, looks = (
-            tensors[name].reshape(len(keys), count)
-            for name, count in (("digests", _DIGEST_BYTES), ("looks", LOOK_BYTES))
-        )
-        rest = json.loads(tensors["rest"].tobytes())
-        return {
-            key.tobytes(): Outcome(b"", reason)
-            if reason
-            else Outcome(digest.tobytes(), "", look.tobytes(), *size)
-            for key, digest, look, (reason, *size) in zip(keys, digests, looks, rest, strict=True)
-        }
-    except (DatasetError, KeyError, ValueError, TypeError):
-        return {}
-
-
-def _remember(file: Path, known: dict[bytes, Outcome]) -> None:
-    found = known.values()
-    parts = {
-        "keys": b"".join(known),
-        "digests": b"".join(each.digest or bytes(_DIGEST_BYTES) for each in found),
-        "looks": b"".join(each.look or bytes(LOOK_BYTES) for each in found),
-        "rest": json.dumps([(each.reason, each.width, each.height) for each in found]).encode(),
-    }
-    tensors = {name: torch.from_numpy(np.frombuffer(part, np.uint8).copy()) for name, part in parts.items()}
-    write_tensors(file, tensors)
 
 
 class _Cycle:
@@ -334,7 +163,7 @@ class ImageStream:
 
     def in_memory(self, masks: Tensor | None = None) -> ImageSet:
         """The same with all pixels decoded, and these masks."""
-        rows = [slice(start, start + _CHUNK) for start in range(0, len(self), _CHUNK)]
+        rows = [slice(start, start + CHUNK) for start in range(0, len(self), CHUNK)]
         images = torch.cat([self.pixels(each) for each in rows])
         return ImageSet(
             self.name, self.split, images, self.labels, self.classes, self.ids, masks, notes=self.notes
@@ -371,7 +200,7 @@ class ImageStream:
     def _start(self, asked: range) -> _Reading:
         decoder = _Decoder([self.root / path for path in self.ids], self.size, self.digests)
         batches = _Cycle(len(self), asked.start, len(asked))
-        return _Reading(iter(_loader(decoder, batches, len(self), self.workers)), len(asked), asked)
+        return _Reading(iter(loader(decoder, batches, len(self), self.workers)), len(asked), asked)
 
     def _next(self, reading: _Reading) -> np.ndarray | str:
         try:

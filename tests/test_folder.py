@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from skimage import data as skimage_data
 
-from data import cue10, folder, folder_listing, folder_stream
+from data import cue10, folder, folder_listing, folder_reading
 from data.catalogue import DATASETS, DatasetError, ImageSet, dataset, file_stem, load_dataset
 from data.datasets import FAMILIES, register_family
 from data.folder_listing import list_folder
@@ -232,7 +232,7 @@ def test_three_splits_decode_each_picture_once(make: Make, monkeypatch: pytest.M
         reads.append(name)
         return read_image(content, name)
 
-    monkeypatch.setattr(folder_stream, "read_image", count)
+    monkeypatch.setattr(folder_reading, "read_image", count)
     steps: list[tuple[int, int, str]] = []
     for split in folder.SPLITS:
         load_dataset(f"folder:{root}", split, lambda *step: steps.append(step))

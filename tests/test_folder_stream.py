@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data import folder_stream, storage
+from data import folder_reading, folder_stream, storage
 from data.catalogue import load_dataset
 from data.datasets import DatasetError, ImageSet, evenly_spread, open_dataset
 from data.folder_stream import ImageStream
@@ -90,7 +90,7 @@ def test_a_stream_is_the_set_in_memory(workers: int, root: Path) -> None:
 def test_small_sets_are_decoded_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = opened(root)
     first = torch.cat(list(batches(stream, 10)))
-    monkeypatch.setattr(folder_stream, "read_image", None)
+    monkeypatch.setattr(folder_reading, "read_image", None)
     assert torch.equal(torch.cat(list(batches(stream, 7))), first)
 
 
@@ -112,7 +112,7 @@ def copies(root: Path, count: int, size: int) -> ImageStream:
     Image.new("RGB", (size, size), "teal").save(root / "0.png")
     for number in range(1, count):
         os.link(root / "0.png", root / f"{number}.png")
-    digest = folder_stream.digest_of(folder_stream.read_square(root / "0.png", size))
+    digest = folder_reading.digest_of(folder_reading.read_square(root / "0.png", size))
     ids = tuple(f"{number}.png" for number in range(count))
     labels = torch.zeros(count, dtype=torch.int64)
     return ImageStream("folder:copies", "test", labels, ("a", "b"), ids, root, (digest,) * count, size)
@@ -149,7 +149,7 @@ def test_what_is_known_of_a_picture_is_not_looked_at_again(
         reads.append(name)
         return read_image(content, name)
 
-    monkeypatch.setattr(folder_stream, "read_image", count)
+    monkeypatch.setattr(folder_reading, "read_image", count)
     assert data_sha256(opened(root, split="test")) == data_sha256(first)
     assert reads == []
     write_pictures(root.parent / "new", 1)
@@ -251,5 +251,5 @@ def test_sets_in_memory_have_the_same_interface(root: Path) -> None:
 
 def test_reasons_are_the_rest_of_a_sentence() -> None:
     path = Path("folder") / "a picture.png"
-    assert folder_stream.refusal(path, PermissionError(13, "denied")) == "can't be opened"
-    assert folder_stream.refusal(path, ImageError("a picture.png is empty.")) == "is empty"
+    assert folder_reading.refusal(path, PermissionError(13, "denied")) == "can't be opened"
+    assert folder_reading.refusal(path, ImageError("a picture.png is empty.")) == "is empty"
