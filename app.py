@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from xai.ui import loading
+from xai.ui import limits, loading
 
 # Less than Streamlit's own empty space above a page, so that the figure and its slider are seen together, and less
 # beside it in a narrow window, where the figure needs every pixel.
@@ -16,6 +16,7 @@ def main() -> None:
     """Draw the page that is asked for."""
     st.set_page_config("XAI workbench", ":material/visibility:", layout="wide", initial_sidebar_state=340)
     st.html(ROOM)
+    limits.require_good_settings()
     loading.warm_up()
     st.navigation(
         [

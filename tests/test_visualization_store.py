@@ -20,7 +20,7 @@ from tests.conftest import TinyModel
 from xai import visualization_store
 from xai.attribution_types import ExplanationError
 from xai.feature_visualization import Cancelled, Goal, Settings, visualize
-from xai.visualization_store import LIMIT, Kept, Store, default_store, find, find_all, stored
+from xai.visualization_store import Kept, Store, default_store, find, find_all, stored
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SETTINGS = Settings(steps=3, strip=2, batch=2)
@@ -258,7 +258,7 @@ def test_what_killed_processes_left_goes_and_what_others_write_stays(model: Mode
 
 def test_the_limit_is_a_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XAI_CACHE", str(tmp_path))
-    assert default_store() == Store(tmp_path / "visualizations", LIMIT)
+    assert default_store() == Store(tmp_path / "visualizations", 2 * 2**30)
     monkeypatch.setenv("XAI_VISUALIZATION_MB", "3")
     assert default_store().limit == 3 * 2**20
     monkeypatch.setenv("XAI_VISUALIZATION_MB", "much")

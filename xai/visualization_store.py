@@ -29,6 +29,7 @@ from xai.evaluation_store import versions
 from xai.export import card_digest
 from xai.feature_visualization import Progress, Settings, Visualization, chunks, goals_of, visualize
 from xai.responses_store import weights_sha256
+from xai.settings import VISUALIZATIONS
 from xai.visualization_network import PrivateNetwork
 from xai.visualization_objectives import Goal
 from xai.visualization_transforms import GREY
@@ -37,8 +38,6 @@ FORMAT = "xai-kept-visualization-1"
 ALGORITHM = 3
 """To be raised when the same settings no longer give the same pictures, so that those kept before are not taken."""
 FOLDER = "visualizations"
-LIMIT = 2 * 2**30
-"""Bytes that are kept, where `$XAI_VISUALIZATION_MB` does not say another number (of 2**20 bytes)."""
 _LEFT_OVER = 24 * 3600
 """Seconds after which half a file is one of a process that was killed."""
 
@@ -91,7 +90,7 @@ class Store:
     """A folder of pictures of at most `limit` bytes."""
 
     folder: Path
-    limit: int = LIMIT
+    limit: int = VISUALIZATIONS.default * 2**20
 
     def path(self, key: str) -> Path:
         """Where the picture of a key is kept."""
@@ -134,11 +133,8 @@ class Store:
 
 
 def default_store() -> Store:
-    """The store in the cache folder; raises `ValueError` when `$XAI_VISUALIZATION_MB` is no number."""
-    asked = os.environ.get("XAI_VISUALIZATION_MB", "")
-    if asked and not asked.isdecimal():
-        raise ValueError(f"XAI_VISUALIZATION_MB is {asked!r}; allowed are whole numbers from 0 up.")
-    return Store(cache_folder() / FOLDER, int(asked) * 2**20 if asked else LIMIT)
+    """The store in the cache folder; raises `SettingError` when `$XAI_VISUALIZATION_MB` is no allowed number."""
+    return Store(cache_folder() / FOLDER, VISUALIZATIONS.bytes())
 
 
 def as_bytes(images: Tensor) -> Tensor:

@@ -8,18 +8,16 @@ import streamlit as st
 
 from data.catalogue import DATASETS, dataset, file_stem
 from data.datasets import DatasetError, ImageSource, evenly_spread, open_dataset
+from xai import settings
 from xai.results import Setting
 from xai.ui import result_data, widgets
 from xai.ui.memo import Memo
 
-BYTES = 256 * 2**20
-"""For decoded images: 10,000 of 32 px take 30 MB, 2,000 of 64 px 25 MB."""
-
 
 @st.cache_resource(show_spinner=False)
 def memo() -> Memo:
-    """The store of images that all visitors share."""
-    return Memo(BYTES)
+    """The store of images that all visitors share; 10,000 of 32 px take 30 MB, 2,000 of 64 px 25 MB."""
+    return Memo(settings.IMAGE_CACHE.bytes())
 
 
 def names() -> dict[str, str]:

@@ -9,13 +9,11 @@ import streamlit as st
 from models import zoo
 from models.cards import Card
 from models.registry import Model
-from xai import attribution, comparison, figures
+from xai import attribution, comparison, figures, settings
 from xai.comparison import Comparison, Picture, Request
 from xai.figures import Style
 from xai.ui.memo import Memo
 
-RESULT_BYTES = 160 * 2**20
-MAX_MODELS = 4
 CARDS_SECONDS = 10
 PAGE_DPI = 160
 """Dots per inch of the figure on the page; exported files have their own."""
@@ -26,10 +24,10 @@ PREFERRED = ("alexnet-cue10", "resnet18_cifar-w16-cue10", "resnet18-cue10")
 @st.cache_resource(show_spinner=False)
 def results() -> Memo:
     """The store of results that all visitors share."""
-    return Memo(RESULT_BYTES)
+    return Memo(settings.RESULT_CACHE.bytes())
 
 
-@st.cache_resource(show_spinner="Loading the network.", max_entries=MAX_MODELS)
+@st.cache_resource(show_spinner="Loading the network.", max_entries=settings.NETWORKS.value())
 def _loaded(name: str, sha256: str) -> Model:
     """The hash is not read here, but is what tells a network from an earlier one of its name: arguments whose names
     begin with an underscore would not count."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
+
+from xai import settings
 
 T = TypeVar("T")
 Report = Callable[[float, float, str], None]
@@ -76,17 +79,27 @@ def _bare(error: Exception) -> Exception:
     return error.with_traceback(None)
 
 
+_started: weakref.WeakSet[Job[object]] = weakref.WeakSet()
+"""Jobs of all places of this server."""
+_starting = threading.Lock()
+
+
 class Place:
     """Where one job at a time may run, and the last one stays to be looked at."""
 
     def __init__(self) -> None:
         self.job: Job[object] | None = None
-        self._lock = threading.Lock()
 
     def start(self, title: str, work: Work[object], about: Hashable = None) -> Job[object]:
-        """Start a job; raises `ValueError` while another runs."""
-        with self._lock:
+        """Start a job; raises `ValueError` while another runs here, or as many elsewhere as the server runs at once."""
+        with _starting:
             if self.job is not None and self.job.running:
                 raise ValueError(f"{self.job.title} is still running: wait for it, or cancel it.")
+            if sum(job.running for job in _started) >= (most := settings.JOBS.value()):
+                raise ValueError(
+                    f"{title} was not started: the server runs at most {most} long jobs at once; "
+                    "try again when one has ended."
+                )
             self.job = Job(title, work, about)
+            _started.add(self.job)
             return self.job

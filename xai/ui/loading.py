@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 import importlib
-import os
 import threading
 from collections.abc import Sequence
 
 import streamlit as st
+
+from xai.ui import limits
 
 FIRST = ("torch", "matplotlib.figure", "xai.comparison", "xai.figures", "xai.ui.explaining")
 """What the first heatmap needs, in the order in which it is imported."""
@@ -62,14 +63,14 @@ def _import(names: Sequence[str]) -> None:
 
 
 def _share_the_cores() -> None:
-    """Let one operator use half the cores at most.
+    """Let one operator use half the cores at most, where no setting says another number.
 
     An operator's threads wait for the slowest of them. With a thread on every core, whatever else runs (another
     visitor, the server, a training) holds all of them up: one Grad-CAM then took 500 ms instead of 35.
     """
     import torch
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
+    torch.set_num_threads(limits.threads())
 
 
 @st.cache_resource(show_spinner=False)

@@ -11,14 +11,12 @@ import streamlit as st
 
 from data import cue10, images, samples
 from data.datasets import DatasetError
+from xai import settings
 from xai.comparison import Picture, picture_from_dataset, picture_from_image
 from xai.export import find_picture
-from xai.ui import dataset_images, state, widgets
+from xai.ui import dataset_images, limits, state, widgets
 from xai.ui.explaining import results
 
-LIMITS = images.Limits(max_bytes=25 * 2**20, max_pixels=24_000_000)
-"""Of an upload; 24 megapixels are what larger cameras deliver, and take 72 MB while they are looked at."""
-MAX_FILES, MAX_TOTAL_BYTES = 50, 200 * 2**20
 THUMBNAIL = 96
 SPLIT_HELP = (
     "test: shape and texture of one class; conflict: shape of one class, texture of another; "
@@ -141,10 +139,19 @@ def _random_image(key: str, ids: tuple[str, ...]) -> None:
 
 
 def _uploads() -> Offer:
-    words = f"PNG, JPEG, WebP, BMP, TIFF or GIF; up to {MAX_FILES} files, each up to 25 MB and 24 megapixels."
+    words = (
+        f"PNG, JPEG, WebP, BMP, TIFF or GIF; up to {settings.SESSION_FILES.value()} files, each up to "
+        f"{limits.file_megabytes()} MB and {settings.FILE_PIXELS.value()} megapixels."
+    )
     # no list of endings: the intake looks at the content, and says in one sentence what is wrong with a file
     st.file_uploader(
-        "Pictures", None, accept_multiple_files=True, key="uploader", help=words, on_change=_keep_uploads
+        "Pictures",
+        None,
+        accept_multiple_files=True,
+        key="uploader",
+        help=words,
+        on_change=_keep_uploads,
+        max_upload_size=limits.file_megabytes(),
     )
     kept: dict[str, Upload] = st.session_state.get(UPLOADS, {})
     if kept and not st.session_state.get("uploader"):
@@ -164,12 +171,12 @@ def _keep_uploads() -> None:
     """Keep the files beside the widget, which forgets them when another page is shown; as many as a batch may hold."""
     files, total = st.session_state["uploader"], 0
     kept: dict[str, Upload] = {}
-    for file in files[:MAX_FILES]:
+    for file in files[: settings.SESSION_FILES.value()]:
         total += file.size
-        if total <= MAX_TOTAL_BYTES:
+        if total <= settings.SESSION_SIZE.bytes():
             kept[file.file_id] = Upload(file.file_id, file.name, file.getvalue())
     left = len(files) - len(kept)
-    allowed = f"{MAX_FILES} files and {MAX_TOTAL_BYTES // 2**20} MiB"
+    allowed = f"{settings.SESSION_FILES.value()} files and {settings.SESSION_SIZE.value()} MiB"
     words = f"{left} of {len(files)} files were left out: a batch may hold {allowed}."
     st.session_state[UPLOADS], st.session_state[LEFT_OUT] = kept, (words,) if left else ()
 
@@ -180,7 +187,8 @@ def _forget_uploads() -> None:
 
 def _decoded(upload: Upload) -> images.Image:
     return results()(
-        ("upload", upload.identity), lambda: images.read_image(upload.content, upload.name, limits=LIMITS)
+        ("upload", upload.identity),
+        lambda: images.read_image(upload.content, upload.name, limits=limits.of_picture()),
     )
 
 

@@ -8,13 +8,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from xai import results
+from xai import results, settings
 from xai.results import Board, Listing, Results, Setting
 from xai.ui import explaining, widgets
 from xai.ui.memo import Memo
 
-ANSWER_BYTES = 128 * 2**20
-"""For answers that were read; those of 10,000 images take 120 kB a cell."""
 KEY = "setting"
 PREFERRED = ("alexnet-", "resnet18_cifar-", "resnet18-")
 """How the names of the networks begin that are shown first."""
@@ -23,7 +21,8 @@ Signature = tuple[tuple[str, int], ...]
 
 @st.cache_resource(show_spinner=False)
 def _memo() -> Memo:
-    return Memo(ANSWER_BYTES)
+    """Of answers that were read; those of 10,000 images take 120 kB a cell."""
+    return Memo(settings.ANSWER_CACHE.bytes())
 
 
 @st.cache_resource(show_spinner="Reading the list of stored answers.", max_entries=4)
