@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,8 +24,9 @@ LISTED = 10
 """Names that a report lists of each kind."""
 _MARK = 997
 """Classes of a network built to see which weights depend on their number: a prime that is no usual width."""
-_SHORTLIST = 8
-_MOST_ALIKE = 40
+_SHORTLIST = 16
+_MOST_SAME = 6
+_MOST_ALIKE = 60
 _OPTIONAL = ("AuxLogits.", "aux1.", "aux2.", "aux_classifier.")
 """Beginnings of what is for training alone: further heads."""
 
@@ -240,20 +242,37 @@ def nearest(tensors: Mapping[str, Tensor], count: int = 5, image_size: int | Non
 
     Shortlisted by the index, then compared one by one: seconds the first time.
     """
-    scores = _scores(tensors)
+    fits: list[Fit] = []
+    for name in _shortlist(_scores(tensors)):
+        with contextlib.suppress(ValueError, RuntimeError):
+            fits.append(compare(tensors, name, None, image_size))
+        if any(fit.fits for fit in fits) and len(_grouped(fits)) >= count:
+            break
+    return _grouped(fits)[:count]
+
+
+def _shortlist(scores: Mapping[str, float]) -> list[str]:
+    """The likeliest names, ours first of those that are alike, and not too many of the same sketch."""
     ranked = sorted(
         scores, key=lambda name: (-scores[name], SOURCES.index(source(name)) if source(name) else -1)
     )
-    fits: list[Fit] = []
-    groups: dict[bytes, list[str]] = {}
+    found: list[str] = []
+    taken: Counter[bytes] = Counter()
     for name in ranked[:_MOST_ALIKE]:
-        groups.setdefault(_sketches()[name].tobytes(), []).append(name)
-    for names in [*groups.values()][:_SHORTLIST]:
-        with contextlib.suppress(ValueError, RuntimeError):
-            fits.append(replace(compare(tensors, names[0], None, image_size), same=tuple(names[1:])))
-        if len(fits) >= count and any(fit.fits for fit in fits):
-            break
-    return sorted(fits, key=lambda fit: (-fit.fits, -fit.share))[:count]
+        taken[_sketches()[name].tobytes()] += 1
+        if taken[_sketches()[name].tobytes()] <= _MOST_SAME:
+            found.append(name)
+    return found[:_SHORTLIST]
+
+
+def _grouped(fits: Sequence[Fit]) -> list[Fit]:
+    """Best first; of architectures with the same weights the first, which names the others."""
+    groups: dict[Any, list[Fit]] = {}
+    for fit in fits:
+        shapes = outline(fit.architecture, fit.options).shapes
+        groups.setdefault(frozenset(entry for entry in shapes.items() if counts(entry[0])), []).append(fit)
+    found = [replace(each[0], same=tuple(fit.title for fit in each[1:])) for each in groups.values()]
+    return sorted(found, key=lambda fit: (-fit.fits, -fit.share))
 
 
 def source(name: str) -> str:

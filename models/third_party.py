@@ -306,10 +306,20 @@ def keep(brought: Brought, *, replace_it: bool = False, folder: Path | None = No
     """
     card, root = brought.model.card, folder or zoo.local_folder()
     check_name(card.name, replace_it)
-    place = root if (root / f"{card.name}.json").is_file() else root / card.name
     _forget(card.name, root)
     with brought.model.lock:
-        return zoo.save(brought.model.network, card, place, storage="float32")
+        return zoo.save(brought.model.network, card, _place(card.name, root), storage="float32")
+
+
+def _place(name: str, root: Path) -> Path:
+    """Folder of a network's files: its own, but where one of the name lies without, which would be found first."""
+    return root if (root / f"{name}.json").is_file() else root / name
+
+
+def files_of(name: str) -> list[Path]:
+    """Card and weights of a network that `keep` stored in the local folder."""
+    place = _place(name, zoo.local_folder())
+    return [place / f"{name}{suffix}" for suffix in (".json", ".safetensors")]
 
 
 def _forget(name: str, root: Path) -> None:

@@ -14,11 +14,13 @@ from xai.commands import (
     compare,
     crossvalidate,
     data,
+    docs,
     embed,
     evaluate,
     explain,
     features,
     models,
+    own,
     papers,
     report,
     svm,
@@ -31,6 +33,7 @@ from xai.tables import printable
 
 COMMANDS = (
     models,
+    own,
     papers,
     explain,
     features,
@@ -44,6 +47,7 @@ COMMANDS = (
     svm,
     data,
     zoo,
+    docs,
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -85,3 +86,23 @@ def check_device(device: str) -> None:
     from xai.training import find_device
 
     find_device(device)
+
+
+def option_values(texts: Sequence[str]) -> dict[str, str | int | float]:
+    """The architecture options of `--option KEY=VALUE`; raises `ValueError` for what has another form."""
+    options: dict[str, str | int | float] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals or not value:
+            raise ValueError(f"option is {text!r}; allowed is KEY=VALUE, such as width=32.")
+        options[key] = _value(value)
+    return options
+
+
+def _value(text: str) -> str | int | float:
+    """A number where the text is one, else the text."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, int | float) else text

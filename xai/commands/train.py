@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xai.commands.common import percent, progress_bar, show_progress, wrote
+from xai.commands.common import option_values, percent, progress_bar, show_progress, wrote
 
 if TYPE_CHECKING:
     from models.recipes import Recipe
@@ -71,21 +70,7 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     """The architecture options of `--option KEY=VALUE` and `--width`."""
     options = {} if arguments.width is None else {"width": arguments.width}
-    for text in arguments.option:
-        key, equals, value = text.partition("=")
-        if not key or not equals or not value:
-            raise ValueError(f"option is {text!r}; allowed is KEY=VALUE, such as width=32.")
-        options[key] = _value(value)
-    return options
-
-
-def _value(text: str) -> Any:
-    """A number where the text is one, else the text."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    return value if isinstance(value, int | float) else text
+    return options | option_values(arguments.option)
 
 
 class _ListRecipes(argparse.Action):
