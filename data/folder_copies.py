@@ -104,8 +104,11 @@ def _groups(bits: np.ndarray, places: np.ndarray) -> Iterator[np.ndarray]:
         keys = part @ (1 << np.arange(part.shape[1], dtype=np.int64))
         order = np.argsort(keys, kind="stable")
         borders = np.flatnonzero(np.diff(keys[order])) + 1
-        for group in np.split(order, borders):
-            if len(group) > 1 and len(set(places[group])) > 1:
+        starts, ends = np.append(0, borders), np.append(borders, len(order))
+        several = ends - starts > 1
+        for start, end in zip(starts[several], ends[several], strict=True):
+            group = order[start:end]
+            if (places[group] != places[group[0]]).any():
                 yield group
 
 

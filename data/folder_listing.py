@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
@@ -134,11 +135,12 @@ def _unusable(path: Path, root: Path) -> str | None:
     """Why a file is not even opened, or None."""
     try:
         path.relative_to(root).as_posix().encode()
-        if not path.resolve().is_relative_to(root):
+        if path.is_symlink() and not path.resolve().is_relative_to(root):
             return "is a link that leads out of the folder"
-        if not path.is_file():
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
             return "is not a regular file"
-        too_large = path.stat().st_size > DEFAULT_LIMITS.max_bytes
+        too_large = facts.st_size > DEFAULT_LIMITS.max_bytes
         return f"is larger than {DEFAULT_LIMITS.max_bytes // 2**20} MiB" if too_large else None
     except (OSError, RuntimeError):
         return "can't be looked at"

@@ -16,6 +16,8 @@ import shutil
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -66,9 +68,22 @@ def store(
 
     Raises `ArchiveError` with one sentence that calls the archive `name`.
     """
-    with _unpacking:
+    with _turn(progress):
         unpacked = archive.unpack(content, folder(), name=name, limits=limits, progress=progress)
         return _held(unpacked, keep)
+
+
+@contextmanager
+def _turn(progress: Progress | None) -> Iterator[None]:
+    """One of the two that unpack at a time; who waits is told."""
+    if not _unpacking.acquire(blocking=False):
+        if progress:
+            progress(0, 1, "waiting until archives of others are unpacked")
+        _unpacking.acquire()
+    try:
+        yield
+    finally:
+        _unpacking.release()
 
 
 def _held(unpacked: Unpacked, keep: bool) -> Upload:

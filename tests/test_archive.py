@@ -333,6 +333,22 @@ def test_visitors_with_the_same_archive_at_once_have_one_folder() -> None:
     assert len({each.root for each in found}) == len(list(uploads.folder().iterdir())) == 1
 
 
+def test_who_waits_for_others_is_told() -> None:
+    told: list[str] = []
+    for _other in range(2):
+        uploads._unpacking.acquire()
+    thread = threading.Thread(
+        target=lambda: uploads.store(zipped(pets()), progress=lambda _done, _total, what: told.append(what))
+    )
+    thread.start()
+    while not told:
+        thread.join(0.01)
+    for _other in range(2):
+        uploads._unpacking.release()
+    thread.join()
+    assert told == ["waiting until archives of others are unpacked", "unpacking the archive"]
+
+
 def test_room_is_made_by_what_was_not_used_for_longest(monkeypatch: pytest.MonkeyPatch) -> None:
     def stored(number: int, keep: bool) -> str:
         return uploads.store(zipped(pets() | {"cats/own.png": picture(number)}), keep=keep).name

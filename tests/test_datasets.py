@@ -33,7 +33,7 @@ def test_registry_refuses_a_second_entry_of_the_same_name() -> None:
 def test_unknown_dataset_and_split_name_the_allowed() -> None:
     with pytest.raises(DatasetError) as caught:
         dataset("mnist")
-    allowed = f"{', '.join(DATASETS)}, folder:PATH"
+    allowed = f"{', '.join(DATASETS)}, folder:PATH, upload:HASH"
     assert str(caught.value) == f"there is no dataset 'mnist'; allowed are {allowed}."
     for name, entry in DATASETS.items():
         with pytest.raises(DatasetError) as caught:
