@@ -57,7 +57,9 @@ def write(folder: Path, names: Sequence[str] = (), progress: Progress | None = N
         warnings.simplefilter(
             "ignore", UserWarning
         )  # annotations that only a type checker resolves stay text
-        known = {name: _read(name) for name in names or modules()}
+        known = {name: read(name) for name in names or modules()}
+        for module in known.values():
+            _leave_out_long_values(module)
         pages = {"index.html": render.html_index(known), "search.js": render.search_index(known)}
         for done, (name, module) in enumerate(known.items(), start=1):
             pages[f"{name.replace('.', '/')}.html"] = render.html_module(module, known)
@@ -66,7 +68,8 @@ def write(folder: Path, names: Sequence[str] = (), progress: Progress | None = N
     return [_put(folder / name, text) for name, text in pages.items()]
 
 
-def _read(name: str) -> Module:
+def read(name: str) -> Module:
+    """A module as pdoc knows it, with all its public names; raises `DocumentationError` where it can't be imported."""
     from pdoc.doc import Module
 
     try:
@@ -75,8 +78,26 @@ def _read(name: str) -> Module:
         raise DocumentationError(
             f"the module {name} can't be imported: {error.__cause__ or error}."
         ) from error
-    _leave_out_long_values(module)
+    _see_own_names(module)
     return module
+
+
+def _see_own_names(module: Module) -> None:
+    """Let pdoc, which takes `__all__` for the whole of a module, see what the module defines as well.
+
+    Here `__all__` says what a module passes on from others.
+    """
+    listed = getattr(module.obj, "__all__", None)
+    if listed is None:
+        return
+    held = vars(module.obj).items()
+    own = [name for name, value in held if getattr(value, "__module__", "") == module.modulename]
+    shown = [*listed, *(name for name in own if not name.startswith("_") and name not in listed)]
+    try:
+        module.obj.__all__ = shown
+        len(module.members)  # works them out, once for all
+    finally:
+        module.obj.__all__ = listed
 
 
 def _leave_out_long_values(holder: Module | Class) -> None:
