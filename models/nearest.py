@@ -27,6 +27,8 @@ _MARK = 997
 _SHORTLIST = 16
 _MOST_SAME = 6
 _MOST_ALIKE = 60
+_NORMALIZE = ("normalize.mean", "normalize.std")
+"""What a network that was trained with this project brings in its file."""
 _OPTIONAL = ("AuxLogits.", "aux1.", "aux2.", "aux_classifier.")
 """Beginnings of what is for training alone: further heads."""
 
@@ -178,7 +180,7 @@ def _fit(
         name,
         options,
         form.prefix,
-        {found[key]: key for key in wanted.shapes if key in found},
+        {found[key]: key for key in (*wanted.shapes, *_NORMALIZE) if key in found},
         tuple(key for key in needed if key not in found),
         tuple(key for key in extra if key not in dropped),
         tuple(entry for entry in wrong if entry[1] != entry[2]),

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from models import torch_files
-from models.checkpoints import SCALE_SUFFIX, unpack
+from models.checkpoints import SCALE_SUFFIX, CheckpointError, unpack
 from models.files import sha256
 from models.torch_files import TorchFileError
 
@@ -33,6 +33,8 @@ _NO_WEIGHTS = re.compile(r"optim|scheduler|scaler|^amp$|callback|^loops$|hyper_p
 _DEEPEST = 4
 _MOST_VISITED = 2_000
 _LONGEST_NAME = 300
+_FURTHER_PARTS = 100
+"""Parts that a torch archive may have beside its weights: its version, the pickle, and a few more."""
 _READING_ERRORS = (
     RuntimeError,
     pickle.UnpicklingError,
@@ -136,6 +138,7 @@ def read(path: Path, name: str | None = None, limits: Limits = DEFAULT_LIMITS) -
         kind, content = _content(path, limits)
         found = _sets(content)
         _check_sets(found, content, limits)
+        found = [_unpacked(each) for each in found]
     except TorchFileError as error:
         raise StateDictError(f"{called} {error}.") from error
     others = tuple(shown(key) for key in content if isinstance(key, str) and not _holds(key, found))
@@ -155,7 +158,7 @@ def _content(path: Path, limits: Limits) -> tuple[str, Mapping[Any, Any]]:
     with path.open("rb") as stream:
         start = stream.read(64)
     if start.startswith(torch_files.ZIP_START):
-        torch_files.check_archive(path, limits.max_bytes, 2 * limits.max_tensors)
+        torch_files.check_archive(path, limits.max_bytes, 2 * limits.max_tensors + _FURTHER_PARTS)
         return "torch", _loaded(path, mmap=True)
     if start.startswith(torch_files.LEGACY_START):
         torch_files.check_legacy(path)
@@ -280,15 +283,19 @@ def _kind(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')}, {str(tensor.layout).removeprefix('torch.')}"
 
 
-def weights(found: Found) -> dict[str, Tensor]:
-    """The set's tensors in memory of their own: floating-point ones as float32, others as they are.
+def _unpacked(found: Found) -> Found:
+    """The set as it was before this project rounded it to int8; any other as it is."""
+    if not any(key.endswith(SCALE_SUFFIX) for key in found.tensors):
+        return found
+    try:
+        return Found(found.path, unpack({key: tensor.detach() for key, tensor in found.tensors.items()}))
+    except (CheckpointError, RuntimeError) as error:
+        raise TorchFileError("is rounded to int8, but not as this project does it") from error
 
-    Weights that this project rounded to int8 come back as float32. Raises `StateDictError` for wrong scales.
-    """
-    tensors = {key: tensor.detach() for key, tensor in found.tensors.items()}
-    if any(key.endswith(SCALE_SUFFIX) for key in tensors):
-        tensors = unpack(tensors)
-    return {key: _copied(tensor) for key, tensor in tensors.items()}
+
+def weights(found: Found) -> dict[str, Tensor]:
+    """The set's tensors in memory of their own: floating-point ones as float32, others as they are."""
+    return {key: _copied(tensor.detach()) for key, tensor in found.tensors.items()}
 
 
 def _copied(tensor: Tensor) -> Tensor:

@@ -71,14 +71,13 @@ def _check_directory(stream: IO[bytes]) -> None:
 def _check_entries(entries: list[zipfile.ZipInfo], max_bytes: int, most: int, size: int) -> None:
     if len(entries) > most:
         raise TorchFileError(f"is an archive of {len(entries):,} parts; allowed are {most:,}")
+    if any(entry.filename.endswith("/constants.pkl") or "/code/" in entry.filename for entry in entries):
+        raise TorchFileError("is a TorchScript archive, which holds code; save its state_dict() instead")
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise TorchFileError("is a compressed archive, which torch never writes")
     unpacked = sum(entry.file_size for entry in entries)
     if unpacked > max_bytes or unpacked > size:
         raise TorchFileError(f"would unpack to {unpacked:,} bytes from {size:,}; allowed are {max_bytes:,}")
-    names = [entry.filename for entry in entries]
-    if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
-        raise TorchFileError("is a TorchScript archive, which holds code; save its state_dict() instead")
 
 
 def _pickle_name(names: list[str]) -> str:
