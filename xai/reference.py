@@ -94,10 +94,10 @@ def _see_own_names(module: Module) -> None:
     own = [name for name, value in held if getattr(value, "__module__", "") == module.modulename]
     shown = [*listed, *(name for name in own if not name.startswith("_") and name not in listed)]
     try:
-        module.obj.__all__ = shown
+        vars(module.obj)["__all__"] = shown
         len(module.members)  # works them out, once for all
     finally:
-        module.obj.__all__ = listed
+        vars(module.obj)["__all__"] = listed
 
 
 def _leave_out_long_values(holder: Module | Class) -> None:
