@@ -435,7 +435,7 @@ def test_light_rows_are_off_by_less_than_they_say() -> None:
         values = (spread * generator.normal(0.5, 1, 5_000)).astype(np.float32)
         (coarse,) = light.rows({"t": {"value": values}})["t"].values()
         assert np.abs(coarse - values).max() <= 1.05 * spread / (2 * light.STEPS)
-        assert abs(coarse.mean() - values.mean()) < spread / (40 * np.sqrt(len(values)))
+        assert abs(coarse.mean() - values.mean()) < spread / (20 * np.sqrt(len(values)))
         assert len(np.unique(coarse)) < 12 * light.STEPS
 
 
@@ -459,7 +459,7 @@ def test_a_small_picture_still_is_one() -> None:
     assert len(small) < len(content)
     with Image.open(io.BytesIO(content)) as before, Image.open(io.BytesIO(small)) as after:
         difference = np.asarray(before.convert("RGB"), int) - np.asarray(after.convert("RGB"), int)
-    assert np.abs(difference).max() <= 16
+    assert np.abs(difference).max() <= 24
 
 
 def test_shipping_goes_on_and_makes_reports_that_pass_the_check(

@@ -9,11 +9,13 @@ import numpy as np
 
 from xai.compare.sections import Measured
 
-STEPS = 32
+STEPS = 16
 """Steps in which a column is rounded in its spread (half the range that holds the middle 68 % of its values), at
-least: a value is off by at most 1/64 of that, and a mean of n by some 1 / (110 sqrt(n))."""
+least: a value is off by at most 1/32 of that, and a mean of n by some 1 / (55 sqrt(n))."""
 DPI = 100
-COLOURS = 256
+LEVEL = 19
+"""Of zstd, for rows."""
+COLOURS = 128
 MOST_PICTURES = 2
 """Figures of images that a light report shows of each section."""
 

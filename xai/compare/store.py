@@ -17,6 +17,8 @@ from xai.compare.study import Facts
 FORMAT = "xai-compare-rows-1"
 LIST = "tables.json"
 """The file of a section that names its tables."""
+LEVEL = 9
+"""Of zstd, unless said otherwise."""
 LARGEST_FILE = 256 * 2**20
 LARGEST_LIST = 2**16
 MOST_COLUMNS, MOST_VALUES = 1_000, 2**28
@@ -39,7 +41,7 @@ def write(folder: Path, facts: Facts, section: Section, rows: Measured) -> None:
         write_bytes(folder / name, content)
 
 
-def encoded(facts: Facts, section: Section, rows: Measured, level: int = 9) -> dict[str, bytes]:
+def encoded(facts: Facts, section: Section, rows: Measured, level: int = LEVEL) -> dict[str, bytes]:
     """The files of a section's tables by their names, `SECTION/TABLE.parquet` and last `SECTION/tables.json`.
 
     `level` is that of zstd. The same rows give the same bytes with the same version of pyarrow.

@@ -91,14 +91,13 @@ def methods_text(paragraphs: dict[str, str]) -> str:
 
 def _sources(compared: Compared, options: Options) -> dict[str, bytes]:
     """Numbers, rows and manifest."""
-    rows, numbers, dense = row_files(compared), numbers_of(compared), options.light
+    dense = options.light
+    rows, numbers = row_files(compared, light.LEVEL if dense else store.LEVEL), numbers_of(compared)
     return {
         NUMBERS: story_manifest.as_json(numbers, dense=dense),
         **rows,
         kept.FACTS: story_manifest.as_json(compared.facts.to_json()),
-        MANIFEST: story_manifest.manifest(
-            compared, rows, numbers, pictures=options.pictures, light=options.light
-        ),
+        MANIFEST: story_manifest.manifest(compared, rows, numbers, pictures=options.pictures, light=dense),
     }
 
 
@@ -107,12 +106,12 @@ def numbers_of(compared: Compared) -> dict[str, Any]:
     return {name: story_manifest.plain(found.numbers) for name, found in compared.found.items()}
 
 
-def row_files(compared: Compared) -> dict[str, bytes]:
-    """The rows of all sections that were answered, as the files of `store`."""
+def row_files(compared: Compared, level: int) -> dict[str, bytes]:
+    """The rows of all sections that were answered, as the files of `store`, packed by zstd's `level`."""
     return {
         f"{kept.ROWS}/{path}": content
         for name in compared.found
-        for path, content in store.encoded(compared.facts, section(name), compared.rows[name]).items()
+        for path, content in store.encoded(compared.facts, section(name), compared.rows[name], level).items()
     }
 
 
