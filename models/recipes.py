@@ -13,6 +13,13 @@ from models import registry, zoo
 OPTIMIZERS = ("sgd", "adamw", "adam")
 SCHEDULES = ("one_cycle", "cosine", "plateau", "constant")
 AUTO = "auto"
+LEARN = ("all", "last", "head")
+KEEP = ("last", "best")
+OWN_PICTURES = ("folder:", "upload:")
+"""How the names of datasets begin that are the user's own pictures."""
+STEPS = 8
+"""Batches of an epoch below which batches are made smaller."""
+SMALLEST_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,10 @@ class Recipe:
     degraded, and Gaussian noise of standard deviation `noise` (of pixels in [0, 1]) is added. `initial` names the
     network whose weights are the start and `teacher` the one that is imitated with `teacher_weight` at
     `temperature`, '' for none; their `_sha256` are filled in by the training. The network that is kept is an
-    exponential average over about `average_epochs` epochs of weights. Gradients are clipped to a norm of 2.
+    exponential average over about `average_epochs` epochs of weights, that of the last epoch or, with `keep` `best`,
+    of the one with the highest validation accuracy. `learn` says which weights move: `all`, those of the `last` stage
+    and what follows it, or those of the `head` alone, which tells the classes apart. Gradients are clipped to a norm
+    of 2.
     """
 
     name: str = "standard"
@@ -56,9 +66,11 @@ class Recipe:
     temperature: float = 4.0
     teacher_weight: float = 0.0
     compile: bool = False
+    learn: str = "all"
+    keep: str = "last"
 
     def __post_init__(self) -> None:
-        for key, choices in {"optimizer": OPTIMIZERS, "schedule": (AUTO, *SCHEDULES)}.items():
+        for key, choices in _WORDS.items():
             if getattr(self, key) not in choices:
                 raise ValueError(f"{key} is {getattr(self, key)!r}; allowed are {', '.join(choices)}.")
         for key, (allowed, words) in _LIMITS.items():
@@ -80,6 +92,7 @@ def _at_least(least: float) -> Callable[[float], bool]:
     return lambda value: least <= value < math.inf
 
 
+_WORDS = {"optimizer": OPTIMIZERS, "schedule": (AUTO, *SCHEDULES), "learn": LEARN, "keep": KEEP}
 _POSITIVE = (lambda value: 0 < value < math.inf, "numbers above 0")
 _NOT_NEGATIVE = (_at_least(0), "numbers from 0")
 _COUNT = (_at_least(1), "whole numbers from 1")
@@ -251,10 +264,24 @@ def recipe_for(architecture: str, recipe_name: str, dataset_name: str) -> Recipe
     the zoo has them. Raises `ValueError` when there is no such recipe.
     """
     entry = named(recipe_name)
-    recipe = replace(entry.recipe, flip=entry.recipe.flip and not dataset_name.startswith("folder:"))
+    recipe = replace(entry.recipe, flip=entry.recipe.flip and not dataset_name.startswith(OWN_PICTURES))
     if "initial" in entry.needs:
         recipe = replace(recipe, initial=_imagenet_weights(architecture))
     return _suited(architecture.split(":")[-1], recipe) if recipe.optimizer == "sgd" else recipe
+
+
+def fitted(recipe: Recipe, samples: int) -> Recipe:
+    """The recipe for a set of so many images, with smaller batches where an epoch would have fewer than `STEPS`.
+
+    Batches are halved down to `SMALLEST_BATCH` and, where there are still fewer images, to their number. The rate of
+    SGD falls with the square root of the batch (Krizhevsky, One weird trick, 2014); that of Adam stays.
+    """
+    size = recipe.batch_size
+    while size > SMALLEST_BATCH and size * STEPS > samples:
+        size = max(size // 2, SMALLEST_BATCH)
+    size = max(min(size, samples), 2)
+    share = math.sqrt(size / recipe.batch_size) if recipe.optimizer == "sgd" else 1.0
+    return replace(recipe, batch_size=size, learning_rate=recipe.learning_rate * share)
 
 
 def _suited(kind: str, recipe: Recipe) -> Recipe:

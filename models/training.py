@@ -13,7 +13,7 @@ import math
 import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,14 @@ class Run:
     curve: list[EpochRow] = field(default_factory=list)
 
 
+class Stopped(Exception):
+    """The training was asked to end; the epochs before are stored."""
+
+
+Cancelled = Callable[[], bool]
+"""Asked before every batch whether the training is to end."""
 StepReport = Callable[[int, int, int, float, float], None]
-"""Called as `report(epoch, step, steps, loss, accuracy)` after every batch."""
+"""Called as `report(epoch, step, steps, loss, accuracy)` after every tenth batch, or more often if they are few."""
 
 
 Degrade = Callable[[Tensor, torch.Generator], Tensor]
@@ -94,6 +100,7 @@ class Setup:
     forward: Callable[[Tensor], Tensor]
     degrade: Degrade | None = None
     teacher: nn.Module | None = None
+    cancelled: Cancelled | None = None
 
 
 def learning_rate(recipe: Recipe, progress: float, validation_losses: Sequence[float] = ()) -> float:
@@ -242,17 +249,36 @@ def _train_epoch(
 ) -> tuple[float, float, float]:
     recipe, device, losses = setup.recipe, data.images.device, [row.validation_loss for row in run.curve]
     order, draws = _draws(len(data.labels), recipe, generator, device)
-    run.network.train()
+    _begin(run.network, recipe)
     steps, sums = len(order), torch.zeros(2, device=device)
+    every = min(10, max(1, steps // 20))
     for step, index in enumerate(order):
+        if setup.cancelled and setup.cancelled():
+            raise Stopped
         rate = learning_rate(recipe, (run.epoch * steps + step) / (recipe.epochs * steps), losses)
         for group in run.optimizer.param_groups:
             group["lr"] = rate
         images = _pictures(data.images[index], draws[step], setup, generator)
         sums += torch.stack(_step(run, setup, images, data.labels[index]))
-        if report and step % 10 == 9:
+        if report and (step + 1) % every == 0:
             report(run.epoch, step + 1, steps, *(float(total) / (step + 1) for total in sums))
     return float(sums[0]) / steps, float(sums[1]) / steps, rate
+
+
+def _begin(network: nn.Module, recipe: Recipe) -> None:
+    """Training mode, but for the parts that do not learn: their batch statistics stay and they drop nothing."""
+    network.train()
+    if recipe.learn == "all":
+        return
+    for module in network.modules():
+        weights = list(module.parameters())
+        if weights and not any(weight.requires_grad for weight in weights):
+            module.eval()
+
+
+def best_epoch(curve: Sequence[EpochRow]) -> int:
+    """Place in `curve` of the epoch with the highest validation accuracy; of equal ones that with the lowest loss."""
+    return max(range(len(curve)), key=lambda k: (curve[k].validation_accuracy, -curve[k].validation_loss))
 
 
 def start(network: nn.Module, recipe: Recipe, samples: int, device: torch.device) -> Run:
@@ -339,19 +365,21 @@ def train(
     teacher: nn.Module | None = None,
     report: StepReport | None = None,
     on_epoch: Callable[[Run], None] | None = None,
+    cancelled: Cancelled | None = None,
 ) -> Run:
     """Train `network` to the end of its recipe, resuming what `folder` holds.
 
     `degrade` and `teacher` go with a recipe that has a `degraded_share` or a `teacher_weight`. `on_epoch(run)` is
     called after every epoch, once its state is on disk. The validation figures are those of the averaged weights,
-    `run.average.module`. Raises `ValueError` when there are fewer images than a batch, the recipe's degradation
-    or teacher is missing, or the training diverges: then the epochs before stay as they were stored.
+    `run.average.module`. Raises `Stopped` once `cancelled()` is true, and `ValueError` when there are fewer images
+    than a batch, the recipe's degradation or teacher is missing, or the training diverges: the epochs before stay as
+    they were stored.
     """
     _check(recipe, len(data.labels), degrade, teacher)
     run = start(network, recipe, len(data.labels), device)
     resume(run, recipe, seed, folder)
     data = data.to(device)
-    setup = prepare(run, recipe, seed, device, degrade, teacher)
+    setup = replace(prepare(run, recipe, seed, device, degrade, teacher), cancelled=cancelled)
     while run.epoch < recipe.epochs:
         began = time.perf_counter()
         loss, accuracy, rate = train_epoch(run, setup, data, report)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models import registry
+from models.layers import evaluation_mode
 
 _NAMED = 3
 
@@ -72,6 +73,57 @@ def start_from(network: nn.Module, weights: dict[str, Tensor], fresh: frozenset[
         raise ValueError(f"the weights of {name} do not fit: {'; '.join(problems[:_NAMED])}{more}.")
     network.load_state_dict({**own, **given})
     return network
+
+
+def learn_only(
+    network: nn.Module, architecture: str, options: dict[str, Any], learn: str, size: int
+) -> nn.Module:
+    """Let only some weights of `network` take part in a training, in place, and return it.
+
+    `all` leaves it as it is. `last` are the weights used after the last but one of the architecture's stages, as an
+    image of `size` px passes through, and `head` those whose shape depends on the number of classes. Raises
+    `ValueError` for another `learn`, or when no weight would learn.
+    """
+    if learn == "all":
+        return network
+    if learn not in ("last", "head"):
+        raise ValueError(f"learn is {learn!r}; allowed are all, last, head.")
+    chosen = set(class_weights(architecture, options))
+    if learn == "last":
+        chosen |= _late_weights(network, registry.architecture(architecture).stages, size)
+    weights = dict(network.named_parameters())
+    if not chosen & weights.keys():
+        raise ValueError(f"{architecture} has no weights that depend on the classes; allowed is learn all.")
+    for name, weight in weights.items():
+        weight.requires_grad_(weight.requires_grad and name in chosen)
+    return network
+
+
+def _late_weights(network: nn.Module, stages: tuple[str, ...], size: int) -> set[str]:
+    """Names of the weights of modules that run after the last but one stage, or with the only one and after it."""
+    late: dict[str, None] = {}
+    passed = not stages
+
+    def note(name: str, module: nn.Module) -> None:
+        if passed:
+            late.update(dict.fromkeys(f"{name}.{key}" for key, _ in module.named_parameters(recurse=False)))
+
+    def reach(*_given: Any) -> None:
+        nonlocal passed
+        passed = True
+
+    modules = dict(network.named_modules())
+    handles = [modules[name].register_forward_hook(reach) for name in stages[-2:-1]]
+    handles += [modules[name].register_forward_pre_hook(reach) for name in stages if len(stages) == 1]
+    for name, module in modules.items():
+        handles.append(module.register_forward_pre_hook(lambda own, _x, name=name: note(name, own)))
+    try:
+        with evaluation_mode(network), torch.no_grad():
+            network(torch.zeros(1, 3, size, size))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return set(late)
 
 
 def _shape(tensor: Tensor) -> str:

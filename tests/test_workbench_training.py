@@ -20,7 +20,7 @@ from models import zoo
 from models.cards import read_card, trial_limit
 from models.complexity import count_macs, count_parameters
 from models.recipes import RECIPES, Recipe, implied_options, recipe_for
-from xai import predictions
+from xai import predictions, training_sources
 from xai import training as workbench_training
 from xai.cli import main
 from xai.zoo_state import curve
@@ -182,7 +182,7 @@ def test_transfer_keeps_what_fits_and_makes_the_classifier_anew(tmp_path: Path) 
 
 def test_a_continued_network_keeps_its_classifier() -> None:
     source = zoo.load("alexnet-cue10-s0")
-    made = workbench_training._initial_network("alexnet", source.classes, 3, {}, {"initial": source})
+    made = training_sources.initial_network("alexnet", source.classes, 3, {}, {"initial": source})
     assert all(
         torch.equal(tensor, made.state_dict()[name]) for name, tensor in source.network.state_dict().items()
     )

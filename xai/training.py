@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 from data.catalogue import DatasetError, ImageSet, cifar, dataset, file_stem, load_dataset
-from data.datasets import evenly_spread
+from data.datasets import ImageSource, evenly_spread, open_dataset
 from models import recipes, registry, training, transfer, zoo
 from models.cards import Card, CardError, read_card, trial_note
+from models.import_request import check_name
 from models.recipes import Recipe, recipe_for
-from models.registry import Model
 from models.training import LabelledImages, Run
-from xai import degraded_training, predictions
+from xai import degraded_training, predictions, training_sources
 
 Progress = Callable[[int, int, str], None]
 
@@ -26,6 +26,8 @@ PREDICTIONS_FILE = "predictions.parquet"
 SPLITS = ("train", "validation", "test")
 SEEDS = range(2**31)
 """Seeds of a training; every epoch draws from a number of its own made of them."""
+_SINCE = {"learn": "all", "keep": "last"}
+"""Values of a recipe that earlier cards do not state, because there was no choice."""
 _SHORT = {"width": "w", "hidden": "h"}
 """Options with a short form in a checkpoint's name."""
 
@@ -83,98 +85,120 @@ def train(
     weights as they are stored, without test-time augmentation. Raises `DatasetError` or `ValueError` with one
     sentence.
     """
+    plan = prepare(
+        architecture,
+        dataset_name,
+        folder,
+        seed=seed,
+        device=device,
+        recipe=recipe,
+        options=options,
+        limit=limit,
+        progress=progress,
+    )
+    return run(plan, report)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A training of which everything is known but the outcome.
+
+    `card` has neither accuracies nor hash yet; `splits` are the images by `SPLITS`, in memory; `folder` is that of
+    the checkpoint itself.
+    """
+
+    network: nn.Module
+    card: Card
+    recipe: Recipe
+    splits: Mapping[str, ImageSet]
+    device: torch.device
+    folder: Path
+    teacher: nn.Module | None = None
+
+
+def prepare(
+    architecture: str,
+    dataset_name: str,
+    folder: Path,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    recipe: Recipe | None = None,
+    options: dict[str, Any] | None = None,
+    limit: int | None = None,
+    progress: Progress | None = None,
+    name: str = "",
+    fit: bool = False,
+) -> Plan:
+    """What `run` needs for a training as `train` describes it; nothing is written yet.
+
+    The checkpoint is called `name`, else by `checkpoint_name`. With `fit` the batches are made smaller where there
+    are few images (`models.recipes.fitted`). Raises as `train` does.
+    """
     recipe = (recipe or default_recipe(architecture, dataset_name)).explicit()
     where = check_request(architecture, dataset_name, device, limit)
     if seed not in SEEDS:
         raise ValueError(f"seed is {seed}; allowed are {SEEDS[0]} to {SEEDS[-1]:,}.")
+    if name:
+        check_name(name, replace_it=True)
     options = {**recipes.implied_options(architecture, recipe.name), **(options or {})}
     transfer.class_weights(architecture, options)  # it can be built, which is sooner known than the classes
-    recipe, sources = load_sources(recipe)
+    recipe, sources = training_sources.load_sources(recipe)
     splits = {split: load_split(dataset_name, split, limit, progress) for split in SPLITS}
-    network = _initial_network(architecture, splits["train"].classes, seed, options, sources)
-    card = _first_card(architecture, splits["train"], seed, where, recipe, options, limit)
-    folder = folder / card.name
+    data = splits["train"]
+    recipe = recipes.fitted(recipe, len(data)) if fit else recipe
+    network = training_sources.initial_network(architecture, data.classes, seed, options, sources)
+    transfer.learn_only(network, architecture, options, recipe.learn, data.images.shape[-1])
+    card = _first_card(architecture, data, seed, where, recipe, options, limit)
+    card = replace(card, name=name or card.name)
+    teacher = sources["teacher"].network if "teacher" in sources else None
+    return Plan(network, card, recipe, splits, where, folder / card.name, teacher)
+
+
+def run(
+    plan: Plan, report: training.StepReport | None = None, cancelled: training.Cancelled | None = None
+) -> Card:
+    """Train, measure and write what is planned, going on with what its folder holds; returns the final card.
+
+    Once `cancelled()` is true it ends before the next batch and measures what was kept of the whole epochs before.
+    Raises as `train` does, and `ValueError` when it was cancelled before the first epoch had ended.
+    """
+    card, recipe, folder = plan.card, plan.recipe, plan.folder
     _check_folder(card, folder)
     finished = _finished_elsewhere(card, folder)
     if finished:
-        return measure(finished, None, folder, splits, where)
+        return measure(finished, None, folder, plan.splits, plan.device)
 
-    def on_epoch(run: Run) -> None:
-        _write(run, card, folder)
+    def on_epoch(state: Run) -> None:
+        if recipe.keep == "last" or training.best_epoch(state.curve) == state.epoch - 1:
+            _write(state, card, folder)
 
-    run = training.train(
-        network,
-        _labelled(splits["train"]),
-        _labelled(splits["validation"]),
-        recipe,
-        seed=seed,
-        device=where,
-        folder=folder,
-        degrade=degraded_training.degrade_mixture if recipe.degraded_share else None,
-        teacher=sources["teacher"].network if "teacher" in sources else None,
-        report=report,
-        on_epoch=on_epoch,
-    )
-    return _finish(run, card, folder, splits, where)
-
-
-def load_sources(recipe: Recipe) -> tuple[Recipe, dict[str, Model]]:
-    """The networks that the recipe names as `initial` and `teacher`, and the recipe with their sha256.
-
-    Raises `ValueError` with one sentence when one that the recipe needs is not named, one is named that it does
-    not use, or one is unknown or other than it was.
-    """
-    uses = {"initial": _starts_elsewhere(recipe), "teacher": recipe.teacher_weight > 0}
-    sources: dict[str, Model] = {}
-    for role, used in uses.items():
-        name = getattr(recipe, role)
-        if bool(name) != used:
-            raise ValueError(_misfit(recipe.name, role, name))
-        if name:
-            sources[role] = zoo.load(name)
-            recipe = _with_hash(recipe, role, sources[role].card)
-    return recipe, sources
+    try:
+        state = training.train(
+            plan.network,
+            _labelled(plan.splits["train"]),
+            _labelled(plan.splits["validation"]),
+            recipe,
+            seed=card.seed,
+            device=plan.device,
+            folder=folder,
+            degrade=degraded_training.degrade_mixture if recipe.degraded_share else None,
+            teacher=plan.teacher,
+            report=report,
+            on_epoch=on_epoch,
+            cancelled=cancelled,
+        )
+    except training.Stopped:
+        return _measure_kept(plan)
+    return _finish(state, plan) if recipe.keep == "last" else _measure_kept(plan)
 
 
-def _starts_elsewhere(recipe: Recipe) -> bool:
-    """Whether the recipe is one that starts from another network's weights; one's own may do as it likes."""
-    entry = recipes.RECIPES.get(recipe.name)
-    return bool(recipe.initial) if entry is None else "initial" in entry.needs
-
-
-def _misfit(recipe_name: str, role: str, name: str) -> str:
-    if name:
-        return f"the recipe {recipe_name} uses no {role} network, but {name!r} is given as one."
-    return f"the recipe {recipe_name} needs the name of a network as its {role} (--{role} NAME)."
-
-
-def _with_hash(recipe: Recipe, role: str, card: Card) -> Recipe:
-    expected = getattr(recipe, f"{role}_sha256")
-    if expected not in ("", card.sha256):
-        raise ValueError(f"the network {card.name} is not the {role} of this recipe (sha256 differs).")
-    return replace(recipe, **{f"{role}_sha256": card.sha256})  # type: ignore[arg-type]
-
-
-def _initial_network(
-    architecture: str,
-    classes: tuple[str, ...],
-    seed: int,
-    options: dict[str, Any],
-    sources: dict[str, Model],
-) -> nn.Module:
-    """The untrained network, or one with the initial weights; its classifier is new if the classes are others.
-
-    Raises `ValueError` when the teacher knows other classes, or the initial weights don't fit.
-    """
-    if "teacher" in sources and sources["teacher"].classes != classes:
-        name = sources["teacher"].name
-        raise ValueError(f"the teacher {name} tells other classes apart than those of the dataset.")
-    network = transfer.build_seeded(architecture, len(classes), seed, options)
-    if "initial" not in sources:
-        return network
-    source = sources["initial"]
-    fresh = frozenset() if source.classes == classes else transfer.class_weights(architecture, options)
-    return transfer.start_from(network, source.network.state_dict(), fresh, source.name)
+def _measure_kept(plan: Plan) -> Card:
+    """Measure the epoch that was stored, whatever came after it."""
+    path = plan.folder / f"{plan.card.name}.json"
+    if not path.is_file():
+        raise ValueError("the training was cancelled before its first epoch had ended: nothing was kept.")
+    return measure(read_card(path), None, plan.folder, plan.splits, plan.device)
 
 
 def _first_card(
@@ -238,7 +262,8 @@ def _finished_elsewhere(card: Card, folder: Path) -> Card | None:
     except CardError:
         return None
     asked = (card.recipe, card.recipe["epochs"], card.note)
-    return found if (found.recipe, found.epochs, found.note) == asked else None
+    followed = {**_SINCE, **found.recipe}
+    return found if (followed, found.epochs, found.note) == asked else None
 
 
 def find_device(device: str) -> torch.device:
@@ -270,7 +295,17 @@ def load_split(name: str, split: str, limit: int | None, progress: Progress | No
     """One split of a dataset, or `limit` of its images, evenly spread; raises `DatasetError` when it has none."""
     if split not in dataset(name).splits:
         raise DatasetError(f"{name} has no {split} split, which training needs.")
-    return evenly_spread(load_dataset(name, split, progress), limit)
+    if limit is None:
+        return load_dataset(name, split, progress)
+    return in_memory(evenly_spread(open_dataset(name, split, progress), limit))
+
+
+def in_memory(data: ImageSource) -> ImageSet:
+    """The images of a source, all decoded; masks and attributes are not needed here."""
+    if isinstance(data, ImageSet):
+        return data
+    pixels = data.pixels(slice(0, len(data)))
+    return ImageSet(data.name, data.split, pixels, data.labels, data.classes, data.ids, notes=data.notes)
 
 
 def _progress_card(run: Run, card: Card) -> Card:
@@ -284,13 +319,14 @@ def _write(run: Run, card: Card, folder: Path) -> Card:
     return zoo.save(network, _progress_card(run, card), folder)  # type: ignore[arg-type]
 
 
-def _finish(run: Run, card: Card, folder: Path, splits: dict[str, ImageSet], device: torch.device) -> Card:
+def _finish(run: Run, plan: Plan) -> Card:
     """Measure the stored weights on every split that was held out, and write the final card and predictions."""
-    return measure(_write(run, card, folder), run.average.module, folder, splits, device)  # type: ignore[arg-type]
+    card, unstored = _write(run, plan.card, plan.folder), run.average.module
+    return measure(card, unstored, plan.folder, plan.splits, plan.device)  # type: ignore[arg-type]
 
 
 def measure(
-    card: Card, unstored: nn.Module | None, folder: Path, splits: dict[str, ImageSet], device: torch.device
+    card: Card, unstored: nn.Module | None, folder: Path, splits: Mapping[str, ImageSet], device: torch.device
 ) -> Card:
     """Measure the checkpoint of `card` in `folder` as it is stored, and `unstored`, the network it was made of.
 
