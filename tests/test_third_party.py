@@ -43,6 +43,12 @@ def narrow() -> nn.Module:
     return helpers.ours()
 
 
+@pytest.fixture
+def _no_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the nearest architectures are not the question: the search takes a second."""
+    monkeypatch.setattr(nearest, "nearest", lambda *_given, **_options: [])
+
+
 def saved(tmp_path: Path, content: Any, name: str = "a.pth") -> Path:
     torch.save(content, tmp_path / name)
     return tmp_path / name
@@ -183,6 +189,7 @@ def test_an_old_densenet_fits() -> None:
     assert (fit.missing, fit.unexpected, fit.mis_shaped) == ((), (), ())
 
 
+@pytest.mark.usefixtures("_no_search")
 def test_every_difference_is_named(resnet: nn.Module, tmp_path: Path) -> None:
     state = resnet.state_dict()
     del state["layer1.0.conv1.weight"], state["layer2.0.bn1.bias"]
@@ -213,6 +220,7 @@ def test_long_lists_are_cut_and_counted(narrow: nn.Module) -> None:
     assert len(fit.missing) > 20
 
 
+@pytest.mark.usefixtures("_no_search")
 def test_left_over_weights_can_be_left_out(resnet: nn.Module, tmp_path: Path) -> None:
     path = saved(tmp_path, {**resnet.state_dict(), "extra.weight": torch.zeros(2, 2)})
     with pytest.raises(ImportRefused, match="0 weights are missing, 1 unexpected"):
@@ -221,6 +229,7 @@ def test_left_over_weights_can_be_left_out(resnet: nn.Module, tmp_path: Path) ->
     assert torch.equal(logits(network, images()), logits(resnet, (images() - 0.5) / 0.5))
 
 
+@pytest.mark.usefixtures("_no_search")
 def test_the_head_of_the_file_counts(resnet: nn.Module, tmp_path: Path) -> None:
     path = saved(tmp_path, resnet.state_dict())
     with pytest.raises(ImportRefused, match="the head tells 7 classes apart, but 3 class names were given"):
