@@ -95,5 +95,6 @@ SECTION = register(
         draw,
         method,
         version=2,
+        of_maps=True,
     )
 )

@@ -149,5 +149,6 @@ SECTION = register(
         draw,
         method,
         applies,
+        of_maps=True,
     )
 )

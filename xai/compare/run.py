@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from xai.compare import store
@@ -12,6 +12,11 @@ from xai.compare.bench import Bench
 from xai.compare.clock import Clock, Told, listening
 from xai.compare.sections import Found, Measured, Section, all_sections, section
 from xai.compare.study import Facts
+
+NOT_THE_SAME = (
+    "The two networks' heatmaps are not the same thing (see Validity): this tells how each of them behaves, and is no "
+    "difference in what the networks look at."
+)
 
 
 @dataclass(frozen=True)
@@ -104,5 +109,24 @@ def summarised(
             problems[name] = " ".join(str(error).split())
         took[name] = time.monotonic() - started
     return Compared(
-        facts, ordered, found, dict(skipped), problems, dict(seconds or {}), took, dict(tasks or {})
+        facts,
+        ordered,
+        _cautioned(found),
+        dict(skipped),
+        problems,
+        dict(seconds or {}),
+        took,
+        dict(tasks or {}),
     )
+
+
+def _cautioned(found: Mapping[str, Found]) -> dict[str, Found]:
+    """What sections found, but that no difference of heatmaps counts as one where these are not the same thing."""
+    validity = found.get("validity")
+    if validity is None or validity.numbers.get("comparable") is not False:
+        return dict(found)
+    return {name: _no_difference(each) if section(name).of_maps else each for name, each in found.items()}
+
+
+def _no_difference(found: Found) -> Found:
+    return replace(found, verdict=f"{found.verdict} {NOT_THE_SAME}", differs=None)

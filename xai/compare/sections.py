@@ -64,6 +64,8 @@ class Section:
     """To be raised when the same study no longer gives the same rows, so that those stored before are not taken."""
     pictures: Callable[[Bench, Facts, Measured], dict[str, Figure]] | None = None
     """Figures by name that show images of the dataset, which a report may leave out."""
+    of_maps: bool = False
+    """Whether the answer compares A's heatmaps with B's, which means nothing where these are not the same thing."""
 
 
 SECTIONS: dict[str, Section] = {}
