@@ -168,6 +168,7 @@ def test_the_readme_names_every_command() -> None:
         "models",
         "papers",
         "ablations",
+        "compare",
         "embed",
         "explain",
         "features",
@@ -196,9 +197,8 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
             continue
         command, *words = line.split()
         written = ("exports", "again", "results", "report")
-        done = run(
-            command, *(f"{tmp_path}/{word}" if word.split("/")[0] in written else word for word in words)
-        )
+        moved = [f"{tmp_path}/{word}" if word.split("/")[0] in written else word for word in words]
+        done = run(command, *(word.replace("folder:exports", f"folder:{tmp_path}/exports") for word in moved))
         assert done.returncode == 0, f"{line}\n{done.stderr}"
 
 
