@@ -61,12 +61,12 @@ def comparable(both: tuple[Card, Card]) -> bool | None:
 
 
 def verdict(both: tuple[Card, Card]) -> str:
-    """One sentence on both networks, which says when comparing their maps means nothing."""
+    """One sentence on both networks, which says when comparing their maps does not compare like with like."""
     a, b = (card.network.title for card in both)
     title, answer = both[0].title, comparable(both)
     adds = "; ".join(filter(None, (_adds_words(both), _learned_words(both))))
     if answer is False:
-        return f"Comparing the {title} maps of {a} and {b} means nothing: {adds}."
+        return f"Comparing the {title} maps of {a} and {b} does not compare like with like: {adds}."
     if answer is None:
         return f"Whether the {title} maps of {a} and {b} may be compared can't be said: {adds}."
     return f"The {title} maps of {a} and {b} may be compared: {adds}; {_deletion_words(both)}."
