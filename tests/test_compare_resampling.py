@@ -149,3 +149,13 @@ def test_sign_flips_are_uniform_without_and_small_with_a_difference() -> None:
 def test_tables_are_refused_that_are_none() -> None:
     with pytest.raises(ValueError, match=r"allowed is \(n, C\)"):
         resampling.estimates(np.zeros(3))
+
+
+def test_what_rounds_to_nothing_has_no_sign() -> None:
+    found = resampling.Estimate(-0.001, -0.006, 0.004, 9)
+    assert found.words() == "0.00 (-0.01 to 0.00, n = 9)"
+    assert found.words(3) == "-0.001 (-0.006 to 0.004, n = 9)"
+    assert resampling.Estimate(-0.0004, 0, 0, 1).words(1, percent=True) == "0.0 % (n = 1)"
+    assert resampling.decimals(-0.004, signed=True) == "0.00"
+    assert resampling.decimals(0.006, signed=True) == "+0.01"
+    assert resampling.decimals(float("nan")) == "nan"

@@ -25,6 +25,12 @@ _ROUNDING = 1e-6
 """In units of the sum of absolute values: sums that differ by less, in single precision, are equal."""
 
 
+def decimals(value: float, digits: int = 2, *, signed: bool = False) -> str:
+    """A number with so many decimals, `signed` with a plus; what they show as 0 has no sign."""
+    text = f"{value:{'+' if signed else ''}.{digits}f}"
+    return text.lstrip("+-") if float(text) == 0 else text
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A mean over `n` images with its 95 % bootstrap interval: no number (NaN) where n is 0, no interval where it is 1.
@@ -50,7 +56,7 @@ class Estimate:
         if not self.n:
             return "not defined (n = 0)"
         factor, sign = (100, " %") if percent else (1, "")
-        value, low, high = (f"{factor * each:.{digits}f}" for each in (self.value, self.low, self.high))
+        value, low, high = (decimals(factor * each, digits) for each in (self.value, self.low, self.high))
         if self.n == 1:
             return f"{value}{sign} (n = 1)"
         return f"{value}{sign} ({low} to {high}, n = {self.n:,})"
