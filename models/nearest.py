@@ -260,7 +260,7 @@ def _shortlist(scores: Mapping[str, float]) -> list[str]:
     )
     found: list[str] = []
     taken: Counter[bytes] = Counter()
-    for name in ranked[:_MOST_ALIKE]:
+    for name in (name for name in ranked[:_MOST_ALIKE] if scores[name] > 0):
         taken[_sketches()[name].tobytes()] += 1
         if taken[_sketches()[name].tobytes()] <= _MOST_SAME:
             found.append(name)

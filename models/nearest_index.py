@@ -82,15 +82,17 @@ def alike(one: np.ndarray, others: np.ndarray) -> np.ndarray:
 
     The mean of the estimates for pairs of name and shape, and for names.
     """
-    return np.array([_estimate(one[0], other[0]) + _estimate(one[1], other[1]) for other in others]) / 2
+    return (_estimates(one[0], others[:, 0]) + _estimates(one[1], others[:, 1])) / 2
 
 
-def _estimate(one: np.ndarray, other: np.ndarray) -> float:
-    """Estimated Jaccard index of two sets: of the least hashes of their union, the share that both have."""
-    union = np.union1d(one, other)
-    least = union[union != _EMPTY][:SKETCH]
-    both = np.isin(least, one) & np.isin(least, other)
-    return float(both.mean()) if len(least) else 0.0
+def _estimates(one: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Estimated Jaccard index `(N,)` of a set with others: of their least hashes, the share that both have."""
+    both = np.sort(np.concatenate([np.broadcast_to(one, others.shape), others], axis=1), axis=1)
+    again = np.zeros(both.shape, bool)
+    again[:, 1:] = (both[:, 1:] == both[:, :-1]) & (both[:, 1:] != _EMPTY)
+    different = (both != _EMPTY) & ~again
+    least = np.cumsum(different, axis=1) <= SKETCH
+    return (again & least).sum(axis=1) / np.maximum((different & least).sum(axis=1), 1)
 
 
 @functools.cache
