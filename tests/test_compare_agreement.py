@@ -45,8 +45,11 @@ def stack(values: np.ndarray, classes: Sequence[str]) -> alike.Stack:
     return alike.Stack(values, values, np.ones(len(values)), np.array(classes))
 
 
-def rows_of(stacks: Sequence[alike.Stack], training: Sequence[int], conditions: int = 1) -> Measured:
-    """What `measure` gives for made-up maps; under degradations, if any, maps are the clean ones."""
+def rows_of(
+    stacks: Sequence[alike.Stack], training: Sequence[int], conditions: int = 1, moved: float = 0.0
+) -> Measured:
+    """What `measure` gives for made-up maps; under degradations, if any, maps are the clean ones, but that B's have
+    `moved` by that much noise under each but the first."""
     names = sorted({str(name) for each in stacks for name in each.classes})
     places = {name: place for place, name in enumerate(names)}
     same = stacks[0].classes == stacks[1].classes
@@ -55,7 +58,11 @@ def rows_of(stacks: Sequence[alike.Stack], training: Sequence[int], conditions: 
     found["images"] |= {"label": groups, "class": groups}
     a, b = (alike.products(each.maps) for each in stacks[:2])
     listed = {"name": np.array([f"n{k}-s{k}" for k in range(len(stacks))]), "training": np.array(training)}
-    cells = [alike.condition(number, a, b, groups) for number in range(conditions)]
+    generator = np.random.default_rng(3)
+    cells = [alike.condition(number, a, b, groups) for number in range(min(conditions, 2))]
+    for number in range(2, conditions):
+        noise = moved * generator.normal(size=stacks[1].maps.shape)
+        cells.append(alike.condition(number, a, alike.products(stacks[1].maps + noise), groups))
     return {"networks": listed, **found, "conditions": alike.joined(cells)}
 
 
@@ -399,17 +406,17 @@ def test_other_predictions_and_blank_maps_are_counted() -> None:
     answers = labels(40)
     others = ["class 1" if k in (4, 8, 10) else name for k, name in enumerate(answers)]
     stacks = [stack(values[0], answers), stack(values[1], others)]
-    found = summarise(facts(40, degraded=True), rows_of(stacks, (0, 1), conditions=4))
+    found = summarise(facts(40, degraded=True), rows_of(stacks, (0, 1), conditions=4, moved=0.1))
     counts = found.numbers["counts"]
     assert (counts["same"], counts["different"], counts["constant_a"], counts["constant_b"]) == (37, 3, 3, 0)
-    assert counts["blank_degraded"] == 9
+    assert counts["blank_degraded"] == 6  # of two conditions: the first leaves every image as it is
     ends = found.numbers["agreement"]["spearman"]
     assert (ends["n"], ends["undefined"]) == (34, 3)
     assert found.numbers["all_images"]["n"] == 37
     text = " ".join(found.undefined)
     assert "3 clean images on which A and B predict different classes" in text
     assert "the map of one is constant" in text
-    assert "9 of 111 pairs of degraded maps" in text
+    assert "6 of 74 pairs of degraded maps" in text
 
 
 def test_maps_that_are_all_blank_say_nothing() -> None:
@@ -421,12 +428,34 @@ def test_maps_that_are_all_blank_say_nothing() -> None:
 
 
 def test_no_degradation_changes_nothing() -> None:
-    """Degraded maps that are the clean ones: no change under any condition, p = 1."""
+    """Degraded maps that are the clean ones: no change under any condition, and nothing to test."""
     found = summarise(facts(60, degraded=True), rows_of(*planted("same", (1, 1)), conditions=4))
     assert len(found.numbers["changes"]) == 3
     for change in found.numbers["changes"].values():
-        assert (change["value"], change["low"], change["high"], change["p_holm"]) == (0, 0, 0, 1)
-    assert "less than on the clean images under 0 and more under 0" in " ".join(found.sentences)
+        assert (change["value"], change["low"], change["high"], change["p_holm"]) == (0, 0, 0, None)
+    assert "agree less than on the clean images" not in " ".join(found.sentences)
+    assert "3 of the degraded conditions left out of counts" in " ".join(found.undefined)
+
+
+def test_conditions_that_leave_every_image_as_it_is_are_no_conditions() -> None:
+    """One of three leaves all maps as they are: it is not counted, and Holm's family is two."""
+    said = facts(60, degraded=True)
+    rows = rows_of(*planted("same", (1, 1)), conditions=4, moved=3.0)
+    found = summarise(said, rows)
+    assert found.numbers["idle"] == [said.conditions[1].name]
+    assert any(
+        sentence.startswith("Of 2 conditions that change anything (1 leaves every image as it is) A and B")
+        for sentence in found.sentences
+    )
+    changes = list(found.numbers["changes"].values())
+    assert changes[0]["p_holm"] is None
+    assert min(change["p_holm"] for change in changes[1:]) == pytest.approx(
+        2 * min(change["p"] for change in changes[1:])
+    )
+    table = found.tables["Agreement by condition"]
+    assert [row["p (Holm)"] for row in table[:2]] == ["", "nothing changes"]
+    rows["conditions"]["shuffled"][60] += 0.01  # one number of one image is another: something changes
+    assert summarise(said, rows).numbers["idle"] == []
 
 
 @pytest.mark.parametrize("seeds", [(1, 1), (3, 3), (3, 1), (6, 5)])

@@ -77,6 +77,17 @@ class Rows:
             found[name] = values
         return found
 
+    @cached_property
+    def idle(self) -> np.ndarray:
+        """Conditions but the clean one that leave every image as it is, bool `(C - 1,)`: every number that A and B's
+        maps give, of an image and of others, is the clean one."""
+        columns = np.stack(list(self.conditions.values()))
+        same = (columns[..., 1:] == columns[..., :1]) | np.isnan(columns[..., 1:]) & np.isnan(
+            columns[..., :1]
+        )
+        still: np.ndarray = same.all(axis=(0, 1)) & np.isfinite(columns).any(axis=(0, 1))[1:]
+        return still
+
     def seeds_of(self, place: int) -> list[int]:
         """Numbers of the other networks of A's (0) or B's (1) training, without A and B."""
         return [k for k in range(2, len(self.training)) if self.training[k] == self.training[place]]
@@ -126,6 +137,7 @@ class Seen:
     judged: tuple[Estimate, Estimate]
     other_measures: Mapping[str, tuple[float, float]]
     changes: tuple[Tested, ...]
+    idle: tuple[bool, ...]
     agreement: tuple[Estimate, ...]
 
 
@@ -148,6 +160,7 @@ def seen(rows: Rows) -> Seen:
         (_single(rows, 0, "judged"), _single(rows, 1, "judged")),
         {name: _means(rows, name) for name in MEASURES[1:]},
         _changes(rows),
+        tuple(rows.idle.tolist()),
         tuple(estimates(rows.conditions["spearman"], seed)),
     )
 
@@ -223,10 +236,11 @@ def _single(rows: Rows, network: int, name: str) -> Estimate:
 
 
 def _changes(rows: Rows) -> tuple[Tested, ...]:
-    """Agreement under each degradation less that on the clean images, Holm over all of them."""
+    """Agreement under each degradation less that on the clean images, Holm over all that change anything."""
     values = rows.conditions["spearman"]
     changes, seed = values[:, 1:] - values[:, :1], rows.facts.study.seed
-    tests = zip(estimates(changes, seed), sign_flip_tests(changes, seed), strict=True)
+    p_values = np.where(rows.idle, np.nan, sign_flip_tests(changes, seed))
+    tests = zip(estimates(changes, seed), p_values, strict=True)
     return tuple(_adjusted([Tested(estimate, float(p)) for estimate, p in tests]))
 
 
@@ -253,7 +267,7 @@ def counts(rows: Rows) -> dict[str, int]:
     clean = rows.conditions
     alone = ~np.isnan(clean["spearman"][:, 0]) & np.isnan(clean["shuffled_class"][:, 0])
     cells = rows.tables["conditions"]
-    blank = cells["same"] & (cells["condition"] > 0) & np.isnan(cells["spearman"])
+    moved = cells["same"] & np.append(False, ~rows.idle)[cells["condition"]]
     return {
         "images": rows.facts.images,
         "same": int(rows.same.sum()),
@@ -265,8 +279,9 @@ def counts(rows: Rows) -> dict[str, int]:
         "constant_others": sum(constant[2:]),
         "alone": int(alone.sum()),
         "small_classes": int((sizes < FEW_IMAGES).sum()),
-        "blank_degraded": int(blank.sum()),
-        "degraded": int((cells["same"] & (cells["condition"] > 0)).sum()),
+        "blank_degraded": int((moved & np.isnan(cells["spearman"])).sum()),
+        "degraded": int(moved.sum()),
+        "idle": int(rows.idle.sum()),
     }
 
 
@@ -296,5 +311,6 @@ def numbers(rows: Rows, found: Seen, kind: str) -> dict[str, Any]:
             for name, (within, between) in found.other_measures.items()
         },
         "conditions": {name: e.to_json() for name, e in zip(names, found.agreement, strict=True)},
+        "idle": [name for name, idle in zip(names[1:], found.idle, strict=True) if idle],
         "changes": {name: test.to_json() for name, test in zip(names[1:], found.changes, strict=True)},
     }

@@ -58,15 +58,15 @@ def _null_rows(facts: Facts, found: Seen) -> Shown:
 
 def _condition_rows(facts: Facts, found: Seen) -> Shown:
     rows: Shown = [{"condition": "Clean", **cells(found.agreement[0]), "less clean": None, "p (Holm)": ""}]
-    for condition, agreement, change in zip(
-        facts.conditions[1:], found.agreement[1:], found.changes, strict=True
+    for condition, agreement, change, idle in zip(
+        facts.conditions[1:], found.agreement[1:], found.changes, found.idle, strict=True
     ):
         rows.append(
             {
                 "condition": condition.title,
                 **cells(agreement),
                 "less clean": nan_to_none(change.estimate.value),
-                "p (Holm)": p_value(nan_to_none(change.p_holm)),
+                "p (Holm)": "nothing changes" if idle else p_value(nan_to_none(change.p_holm)),
             }
         )
     return rows

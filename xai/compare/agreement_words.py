@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from xai.compare.agreement_rows import SHUFFLES
 from xai.compare.map_seeds import SeedNull, seeds_needed
+from xai.compare.phrases import moving_words
 from xai.compare.resampling import FLIPS
 from xai.compare.sections import Measured
 from xai.compare.study import LETTERS, Facts
@@ -255,21 +256,16 @@ def _on_method(facts: Facts, found: Seen) -> list[str]:
 
 
 def _on_conditions(facts: Facts, found: Seen) -> list[str]:
-    degraded = [
-        (change, agreement, condition)
-        for change, agreement, condition in zip(
-            found.changes, found.agreement[1:], facts.conditions[1:], strict=True
-        )
-        if change.estimate.n
-    ]
+    told = zip(found.changes, found.agreement[1:], facts.conditions[1:], found.idle, strict=True)
+    degraded = [row[:3] for row in told if row[0].estimate.n and not row[3]]
     if not degraded:
         return []
     least = min(degraded, key=lambda row: row[1].value)
     less = sum(row[0].p_holm < _LEVEL and row[0].estimate.value < 0 for row in degraded)
     more = sum(row[0].p_holm < _LEVEL and row[0].estimate.value > 0 for row in degraded)
     return [
-        f"Of {len(degraded)} degraded conditions A and B agree less than on the clean images under {less} and more "
-        f"under {more} (sign flips, Holm); least under {least[2].words}, {least[1].words()}."
+        f"Of {moving_words(len(degraded), sum(found.idle))} A and B agree less than on the clean images under {less} "
+        f"and more under {more} (sign flips, Holm); least under {least[2].words}, {least[1].words()}."
     ]
 
 
@@ -287,6 +283,10 @@ def undefined(facts: Facts, counts: Mapping[str, int]) -> tuple[str, ...]:
         (
             counts["blank_degraded"],
             f"of {counts['degraded']:,} pairs of degraded maps, of which one is constant",
+        ),
+        (
+            counts["idle"],
+            "of the degraded conditions left out of counts and of Holm's family, as every image stays as it is",
         ),
         (counts["alone"], "images alone in their predicted class, which can't be shuffled within it"),
         (counts["small_classes"], "classes with fewer than 10 images, of which no agreement is given"),
@@ -312,6 +312,6 @@ def method(facts: Facts, rows: Measured) -> str:
         "networks within a training less that between trainings, among all ways to share the networks out (one-sided, "
         "5 %). That A agrees more with its seeds than with B was also tested over images, by random signs of the "
         f"differences ({FLIPS:,} draws), which speaks of these weights only; these tests and those of shuffled images "
-        "are one family, agreement under each degradation against that on clean images another, and p is adjusted "
-        "within each by Holm's method."
+        "are one family, agreement under each condition that changes anything against that on clean images another, "
+        "and p is adjusted within each by Holm's method."
     )

@@ -57,6 +57,14 @@ def p_words(value: float) -> str:
     return f"p {words}" if words.startswith("<") else f"p = {words}"
 
 
+def moving_words(moving: int, idle: int) -> str:
+    """Such as `13 conditions that change anything (2 leave every image as it is)`; `15 conditions` where all do."""
+    if not idle:
+        return f"{moving} conditions"
+    leave = f"{idle} leave" if idle > 1 else "1 leaves"
+    return f"{moving} conditions that change anything ({leave} every image as it is)"
+
+
 def listed(words: Sequence[str]) -> str:
     """Words as a sentence lists them: `a`, `a and b`, `a, b and c`."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
