@@ -16,6 +16,8 @@ STANDARD = "standard"
 """Name of the recipe that names of networks leave out."""
 _GIVEN = ("initial", "teacher")
 """Fields of a recipe that name other networks; a command has to give them."""
+_USUAL = {"learn": "all", "keep": "last"}
+"""Fields of a recipe that a command gives only where they have another value."""
 LARGEST_FILE = 2**20
 _TRIAL = "A trial on at most "
 _LONGEST_NAME = 200
@@ -83,6 +85,7 @@ def training_command(card: Card) -> str:
     if recipe_name(card) != STANDARD:
         asked["recipe"] = recipe_name(card)
     asked |= {key: card.recipe[key] for key in ("epochs", "batch_size", *_GIVEN) if card.recipe.get(key)}
+    asked |= {key: card.recipe[key] for key, usual in _USUAL.items() if card.recipe.get(key, usual) != usual}
     flags = [f"--{key.replace('_', '-')} {shlex.quote(str(value))}" for key, value in asked.items()]
     flags += [f"--option {shlex.quote(f'{key}={value}')}" for key, value in card.options.items()]
     return f"python -m xai train {' '.join(flags)} --out DIR"

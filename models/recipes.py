@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,8 @@ OWN_PICTURES = ("folder:", "upload:")
 STEPS = 8
 """Batches of an epoch below which batches are made smaller."""
 SMALLEST_BATCH = 8
+FITTED = ("batch_size", "learning_rate")
+"""What is changed where there are few images."""
 
 
 @dataclass(frozen=True)
@@ -270,17 +272,21 @@ def recipe_for(architecture: str, recipe_name: str, dataset_name: str) -> Recipe
     return _suited(architecture.split(":")[-1], recipe) if recipe.optimizer == "sgd" else recipe
 
 
-def fitted(recipe: Recipe, samples: int) -> Recipe:
+def fitted(recipe: Recipe, samples: int, free: Collection[str] = FITTED) -> Recipe:
     """The recipe for a set of so many images, with smaller batches where an epoch would have fewer than `STEPS`.
 
     Batches are halved down to `SMALLEST_BATCH` and, where there are still fewer images, to their number. The rate of
-    SGD falls with the square root of the batch (Krizhevsky, One weird trick, 2014); that of Adam stays.
+    SGD falls with the square root of the batch (Krizhevsky, One weird trick, 2014); that of Adam stays. Only fields
+    in `free` are changed, of `FITTED`.
     """
+    if "batch_size" not in free:
+        return recipe
     size = recipe.batch_size
     while size > SMALLEST_BATCH and size * STEPS > samples:
         size = max(size // 2, SMALLEST_BATCH)
     size = max(min(size, samples), 2)
-    share = math.sqrt(size / recipe.batch_size) if recipe.optimizer == "sgd" else 1.0
+    falls = recipe.optimizer == "sgd" and "learning_rate" in free
+    share = math.sqrt(size / recipe.batch_size) if falls else 1.0
     return replace(recipe, batch_size=size, learning_rate=recipe.learning_rate * share)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ def checkpoint_name(
     seed: int,
     options: dict[str, Any],
     recipe_name: str = "standard",
+    learn: str = "all",
 ) -> str:
     """Name of a checkpoint, such as `resnet18_cifar-w32-cifar10-jpeg-s0` or `resnet18-msff-cue10-s0`.
 
@@ -51,7 +52,8 @@ def checkpoint_name(
     implied = recipes.implied_options(architecture, recipe_name)
     own = {key: value for key, value in sorted(options.items()) if implied.get(key) != value}
     parts = [architecture, *(f"{_SHORT.get(key, key)}{value}" for key, value in own.items())]
-    parts += [recipe_name] * (recipe_name != "standard") + [file_stem(dataset_name), f"s{seed}"]
+    parts += [recipe_name] * (recipe_name != "standard") + [learn] * (learn != "all")
+    parts += [file_stem(dataset_name), f"s{seed}"]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))
 
 
@@ -128,12 +130,12 @@ def prepare(
     limit: int | None = None,
     progress: Progress | None = None,
     name: str = "",
-    fit: bool = False,
+    fit: Collection[str] = (),
 ) -> Plan:
     """What `run` needs for a training as `train` describes it; nothing is written yet.
 
-    The checkpoint is called `name`, else by `checkpoint_name`. With `fit` the batches are made smaller where there
-    are few images (`models.recipes.fitted`). Raises as `train` does.
+    The checkpoint is called `name`, else by `checkpoint_name`. `fit` are the fields of the recipe that may be changed
+    to suit few images (`models.recipes.fitted`). Raises as `train` does.
     """
     recipe = (recipe or default_recipe(architecture, dataset_name)).explicit()
     where = check_request(architecture, dataset_name, device, limit)
@@ -146,7 +148,7 @@ def prepare(
     recipe, sources = training_sources.load_sources(recipe)
     splits = {split: load_split(dataset_name, split, limit, progress) for split in SPLITS}
     data = splits["train"]
-    recipe = recipes.fitted(recipe, len(data)) if fit else recipe
+    recipe = recipes.fitted(recipe, len(data), fit)
     network = training_sources.initial_network(architecture, data.classes, seed, options, sources)
     transfer.learn_only(network, architecture, options, recipe.learn, data.images.shape[-1])
     card = _first_card(architecture, data, seed, where, recipe, options, limit)
@@ -212,9 +214,9 @@ def _first_card(
 ) -> Card:
     size = data.images.shape[-1]
     return Card(
-        checkpoint_name(architecture, data.name, seed, options, recipe.name),
+        checkpoint_name(architecture, data.name, seed, options, recipe.name, recipe.learn),
         architecture,
-        data.name,
+        _told_name(data.name),
         data.classes,
         size,
         seed,
@@ -223,6 +225,11 @@ def _first_card(
         options,
         note=" ".join([*_note(architecture, recipe, limit), *data.notes]),
     )
+
+
+def _told_name(dataset_name: str) -> str:
+    """What a card, which everybody may read, says of the dataset: who knows an upload's whole name can open it."""
+    return file_stem(dataset_name) if dataset_name.startswith("upload:") else dataset_name
 
 
 def _note(architecture: str, recipe: Recipe, limit: int | None) -> list[str]:

@@ -7,10 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xai.commands.common import option_values, percent, progress_bar, show_progress, wrote
+from xai.commands.common import (
+    check_folder,
+    option_values,
+    percent,
+    progress_bar,
+    show_progress,
+    stop_signals,
+    wrote,
+)
 
 if TYPE_CHECKING:
     from models.recipes import Recipe
+    from xai.training import Plan
 
 _OVERRIDES = (
     "epochs",
@@ -23,37 +32,76 @@ _OVERRIDES = (
     "initial",
     "teacher",
     "compile",
+    "learn",
+    "keep",
 )
 """Flags that replace a value of the recipe."""
 
 
 def run_train(arguments: argparse.Namespace) -> int:
-    """Train, measure and write one network."""
+    """Train, measure and write one network; the first Ctrl-C ends it and keeps the whole epochs."""
+    from models import zoo
+    from models.recipes import FITTED, OWN_PICTURES
     from xai import training
 
-    recipe = _recipe(arguments)
-    bar = progress_bar(recipe.epochs, "training")
+    _settle_start(arguments)
+    folder = arguments.out or zoo.local_folder()
+    own = arguments.dataset.startswith(OWN_PICTURES)
+    check_folder(folder)
+    plan = training.prepare(
+        arguments.architecture,
+        arguments.dataset,
+        folder,
+        seed=arguments.seed,
+        device=arguments.device,
+        recipe=_recipe(arguments),
+        options=arguments.options,
+        limit=arguments.limit,
+        progress=show_progress(),
+        name=arguments.name or "",
+        fit=[key for key in FITTED if own and getattr(arguments, key) is None],
+    )
+    return _run(plan)
+
+
+def _run(plan: Plan) -> int:
+    from xai import own_training, training
+
+    bar = progress_bar(plan.recipe.epochs, "training")
 
     def report(epoch: int, step: int, steps: int, loss: float, accuracy: float) -> None:
         bar.update(epoch + step / steps - bar.n)
         bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.3f}")
 
-    with bar:
-        card = training.train(
-            arguments.architecture,
-            arguments.dataset,
-            arguments.out,
-            seed=arguments.seed,
-            device=arguments.device,
-            recipe=recipe,
-            options=_options(arguments),
-            limit=arguments.limit,
-            report=report,
-            progress=show_progress(),
-        )
+    with bar, stop_signals() as signals:
+        card = training.run(plan, report, lambda: bool(signals))
     print(f"{card.name}: test accuracy {percent(card.accuracy['test'])} %")
-    wrote(sorted(path for path in (arguments.out / card.name).iterdir() if not path.name.startswith(".")))
+    print("\n".join(own_training.outcome(plan, card).sentences()))
+    wrote(sorted(path for path in plan.folder.iterdir() if not path.name.startswith(".")))
+    if signals:
+        print("stopped: the same command goes on from the last whole epoch.")
+        return 128 + signals[0]
     return 0
+
+
+def _settle_start(arguments: argparse.Namespace) -> None:
+    """What `--from NAME` stands for: its architecture and options, and the recipe that starts from its weights."""
+    from xai.own_training import continued
+
+    arguments.options = _options(arguments)
+    if arguments.start is None:
+        if arguments.architecture is None:
+            raise ValueError(
+                "nothing says what to train: give --architecture NAME, or --from NAME to fine-tune."
+            )
+        return
+    given = [flag for flag in ("architecture", "initial", "recipe") if getattr(arguments, flag) is not None]
+    if given or arguments.options:
+        raise ValueError(
+            f"--from says how the network is built; --{[*given, 'option'][0]} can't be given with it."
+        )
+    arguments.architecture, arguments.options = continued(arguments.start)
+    arguments.recipe, arguments.initial = "transfer", arguments.start
 
 
 def _recipe(arguments: argparse.Namespace) -> Recipe:
@@ -62,7 +110,7 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
 
     from models.recipes import recipe_for
 
-    recipe = recipe_for(arguments.architecture, arguments.recipe, arguments.dataset)
+    recipe = recipe_for(arguments.architecture, arguments.recipe or "standard", arguments.dataset)
     given = {name: getattr(arguments, name) for name in _OVERRIDES}
     return replace(recipe, **{name: value for name, value in given.items() if value is not None})
 
@@ -110,9 +158,20 @@ def _differences(recipe: Recipe) -> str:
 def add(commands: Any) -> None:
     """Add the command's parser."""
     parser = commands.add_parser("train", help="train a network; goes on where a killed run stopped")
-    parser.add_argument("--architecture", required=True)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--recipe", default="standard", help="name of a recipe (standard)")
+    parser.add_argument("--architecture", help="what to train from scratch, or by the recipe's rules")
+    parser.add_argument(
+        "--from",
+        dest="start",
+        metavar="NAME",
+        help="fine-tune this network: its head is new for other classes",
+    )
+    parser.add_argument("--dataset", required=True, help="name of a dataset, or folder:PATH")
+    parser.add_argument(
+        "--learn", help="all weights, those of the last stage and the head, or the head: all, last, head"
+    )
+    parser.add_argument("--keep", help="the last epoch, or the best on the validation images: last, best")
+    parser.add_argument("--name", help="what to call the network (made of architecture, dataset and seed)")
+    parser.add_argument("--recipe", help="name of a recipe (standard)")
     parser.add_argument("--recipes", action=_ListRecipes, nargs=0, help="list the recipes and stop")
     parser.add_argument("--initial", help="network whose weights are the start, for the recipe transfer")
     parser.add_argument("--teacher", help="network that is imitated, for the recipe distillation")
@@ -130,5 +189,5 @@ def add(commands: Any) -> None:
     option_help = "option of the architecture, such as hidden=512; may be repeated"
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help=option_help)
     parser.add_argument("--limit", type=int, help="only so many images of each split, for a trial")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, help="where its folder goes (among your own networks)")
     parser.set_defaults(run=run_train)
