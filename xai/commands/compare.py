@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _BAR = "{desc} {percentage:3.0f}%|{bar}| [{elapsed}, left {remaining}]{postfix}"
 _OWN, _NONE = "default", "none"
 """How a network's own layer and no degradation are named."""
-_WRITING = 0.05
+_WRITING = 0.07
 """Share of the time that drawing and writing take, about."""
 
 
