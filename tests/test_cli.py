@@ -172,6 +172,7 @@ def test_the_readme_names_every_command() -> None:
         "embed",
         "explain",
         "features",
+        "import",
         "visualize",
         "reproduce",
         "train",
@@ -193,7 +194,7 @@ def test_the_readme_shows_the_networks_as_the_command_prints_them(tmp_path: Path
 def test_the_readmes_commands_run(tmp_path: Path) -> None:
     """All but the long ones, in order, writing into a folder of their own."""
     for line in _readme_commands():
-        if line.startswith(("train", "svm", "crossvalidate", "data unpack")):
+        if line.startswith(("train", "svm", "crossvalidate", "data unpack", "import")):
             continue
         command, *words = line.split()
         written = ("exports", "again", "results", "report")
