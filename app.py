@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from xai.ui import limits, loading
+from xai.ui import limits, loading, own_shelf
 
 # Less than Streamlit's own empty space above a page, so that the figure and its slider are seen together, and less
 # beside it in a narrow window, where the figure needs every pixel.
@@ -18,6 +18,7 @@ def main() -> None:
     st.html(ROOM)
     limits.require_good_settings()
     loading.warm_up()
+    own_shelf.keep_alive()
     st.navigation(
         [
             st.Page("xai/ui/pages/explain.py", title="Explain", icon=":material/visibility:", default=True),
@@ -28,6 +29,8 @@ def main() -> None:
             st.Page("xai/ui/pages/robustness.py", title="Robustness", icon=":material/trending_down:"),
             st.Page("xai/ui/pages/errors.py", title="Errors", icon=":material/error:"),
             st.Page("xai/ui/pages/models.py", title="Networks", icon=":material/account_tree:"),
+            st.Page("xai/ui/pages/own.py", title="Your own", icon=":material/upload_file:"),
+            st.Page("xai/ui/pages/train.py", title="Train", icon=":material/model_training:"),
             st.Page("xai/ui/pages/about.py", title="About", icon=":material/info:"),
         ]
     ).run()

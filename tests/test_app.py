@@ -38,6 +38,8 @@ PAGES = {
     "compare": "Compare",
     "errors": "Errors",
     "models": "Networks",
+    "own": "Your own",
+    "train": "Train",
     "about": "About",
 }
 QUICK = [name for name in METHODS if METHODS[name].family != "perturbation"]

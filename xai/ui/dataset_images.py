@@ -10,7 +10,7 @@ from data.catalogue import DATASETS, dataset, file_stem
 from data.datasets import DatasetError, ImageSource, evenly_spread, open_dataset
 from xai import settings
 from xai.results import Setting
-from xai.ui import result_data, widgets
+from xai.ui import own_shelf, result_data, widgets
 from xai.ui.memo import Memo
 
 
@@ -23,9 +23,10 @@ def memo() -> Memo:
 def names() -> dict[str, str]:
     """Datasets that may be opened from a page, by a short name that holds no path.
 
-    Those that are registered, and folders that stored answers name: never one that a visitor typed.
+    Those that are registered, what this visitor uploaded, and folders that stored answers name: never one that a
+    visitor typed, nor what another one uploaded.
     """
-    found = {name: name for name in DATASETS}
+    found = {name: name for name in DATASETS} | own_shelf.datasets()
     for setting in result_data.stored().boards:
         if setting.dataset not in DATASETS:
             found |= _folder(setting.dataset)

@@ -96,7 +96,7 @@ def watch(panel: Panel, show: Callable[[], None] | None = None) -> None:
         return
     words = panel.words
     left = job.seconds_left()
-    time_left = "" if left is None else f", about {_duration(left)} left"
+    time_left = "" if left is None else f", about {duration(left)} left"
     steps = f"{job.done:.{words.digits}f} of {job.total:.0f} {job.unit or words.unit}{time_left}"
     st.progress(job.share, widgets.plain(f"{job.title}: {steps}. {job.what}"))
     if job.cancelled:
@@ -108,5 +108,6 @@ def watch(panel: Panel, show: Callable[[], None] | None = None) -> None:
     st.caption(words.note)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds in words, in minutes from one and a half on."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
 
 from xai import results, settings
 from xai.results import Board, Listing, Results, Setting
-from xai.ui import explaining, widgets
+from xai.ui import explaining, own_shelf, widgets
 from xai.ui.memo import Memo
 
 KEY = "setting"
@@ -43,9 +44,11 @@ def folders() -> tuple[Path, Path]:
 
 
 def stored() -> Results:
-    """Everything stored on this machine."""
+    """Everything stored on this machine, but for answers about what other visitors uploaded."""
     networks = tuple((name, card.sha256) for name, card in explaining.cards().items())
-    return _gathered(_signatures(), networks)
+    found: Results = _gathered(_signatures(), networks)
+    own = {s: board for s, board in found.boards.items() if not own_shelf.is_anothers(s.dataset)}
+    return found if len(own) == len(found.boards) else replace(found, boards=own)
 
 
 def state() -> str:

@@ -8,14 +8,14 @@ from typing import Any
 
 import streamlit as st
 
-from data import remedies
+from data import catalogue, remedies
 from data.catalogue import DATASETS
 from data.degradations import DEGRADATIONS
 from data.remedies import NAMES
 from models.cards import Card
 from xai import results
 from xai.evaluation_grid import SETS, Cell, grid
-from xai.ui import explaining, widgets
+from xai.ui import explaining, own_shelf, widgets
 from xai.ui.job import Job, Report
 from xai.ui.job_panel import Words, panel, watch
 
@@ -69,7 +69,8 @@ def _say_outcome(job: Job[Any]) -> None:
 def _choose() -> None:
     left, right = st.columns(2)
     with left:
-        dataset = widgets.one_of("Dataset", "sweep_dataset", list(DATASETS), "cue10")
+        offered = [*DATASETS, *own_shelf.datasets().values()]
+        dataset = widgets.one_of("Dataset", "sweep_dataset", offered, "cue10")
         fitting = _fitting(dataset)
         models = widgets.some_of("Networks to ask", "sweep_models", fitting, fitting[:2], part=dataset)
     with right:
@@ -95,7 +96,7 @@ def _choose() -> None:
 
 def _fitting(dataset: str) -> list[str]:
     """Networks that know the dataset's classes at its size."""
-    entry = DATASETS[dataset]
+    entry = catalogue.dataset(dataset)
     return [name for name, card in explaining.cards().items() if _fits(card, entry.classes, entry.image_size)]
 
 
@@ -119,7 +120,7 @@ def _offer(
         words = f"These are {len(cells):,} cells; a page starts {MOST_CELLS} at most. More is for the command line:"
         st.caption(words)
     else:
-        title = f"Sweep of {dataset}, {images:,} images"
+        title = f"Sweep of {own_shelf.spoken(dataset)}, {images:,} images"
         label = f"Start: {len(cells)} cells of {images:,} images"
         st.button(label, on_click=PANEL.start, args=(title, _work(cells)), icon=":material/play_arrow:")
     st.code(_command(dataset, cards, degradations, repairs, images), language="bash", wrap_lines=True)
