@@ -18,6 +18,7 @@ import torch
 
 from models import recipes, registry, training, transfer, zoo
 from models.cards import Card
+from models.complexity import count_macs
 from models.import_request import check_name
 from models.recipes import Recipe, recipe_for
 from models.training import LabelledImages
@@ -80,45 +81,40 @@ def continued(name: str) -> tuple[str, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of one training step's image and of one image that is only asked about, and of all of it."""
+    """Seconds for one image in a training, and for one that is only asked about."""
 
-    per_trained: float
-    per_asked: float
-    seconds: float
+    trained: float
+    asked: float
+
+    def seconds(self, epochs: int, counts: Mapping[str, int]) -> float:
+        """Seconds of a training with so many images in each split, from its first batch to its accuracies."""
+        epoch = counts["train"] * self.trained + counts["validation"] * self.asked
+        return epochs * epoch + (counts["validation"] + counts["test"]) * self.asked
 
 
-def estimate(wish: Wish, classes: int, size: int, counts: Mapping[str, int]) -> Cost:
-    """What a training will take on this machine, measured on one batch; `counts` are the images of each split.
+def cost(wish: Wish, classes: int, size: int, samples: int) -> Cost:
+    """What the images of a training take on this machine, measured on one batch of black ones.
 
-    `size` is the side of the images in px. Weights are random ones: only the time is looked at. What else runs at
-    the same time counts as well. Raises `ValueError` when such a network can't be built or take such images.
+    `size` is their side in px, `samples` how many there are to train on. The weights are random, for only the time is
+    looked at; what else runs at the same time counts as well. Raises `ValueError` when such a network can't be built,
+    or takes no such images.
     """
     least = registry.architecture(wish.architecture).min_size
     if size < least:
         raise ValueError(f"{wish.architecture} needs images of {least} px or more, but these have {size} px.")
-    options = dict(wish.options)
-    recipe = recipes.fitted(wish.recipe(), counts["train"])
+    options, recipe = dict(wish.options), recipes.fitted(wish.recipe(), samples)
     network = transfer.build_seeded(wish.architecture, classes, 0, options)
     transfer.learn_only(network, wish.architecture, options, wish.learn, size)
-    macs = zoo.describe(network, _blank_card(wish, classes, size)).macs
-    count = max(2, min(_MOST_TRIED, recipe.batch_size, int(TRIED // max(macs, 1))))
-    batch = LabelledImages(
-        torch.zeros(count, 3, size, size, dtype=torch.uint8), torch.arange(count) % classes
-    )
+    macs = max(count_macs(network, size), 1)
+    count = max(2, min(_MOST_TRIED, recipe.batch_size, int(TRIED // macs)))
+    images = torch.zeros(count, 3, size, size, dtype=torch.uint8)
+    batch, device = LabelledImages(images, torch.arange(count) % classes), torch.device("cpu")
     speed = training.images_per_second(
-        network, batch, replace(recipe, batch_size=count), steps=1, device=torch.device("cpu"), warmup=1
+        network, batch, replace(recipe, batch_size=count), steps=1, device=device, warmup=1
     )
     began = time.perf_counter()
-    training.evaluate(network, batch, torch.device("cpu"))
-    asked = (time.perf_counter() - began) / count
-    epoch = counts["train"] / speed + counts["validation"] * asked
-    rest = (counts["validation"] + counts["test"]) * asked
-    return Cost(1 / speed, asked, recipe.epochs * epoch + rest)
-
-
-def _blank_card(wish: Wish, classes: int, size: int) -> Card:
-    names = tuple(map(str, range(classes)))
-    return Card("x", wish.architecture, wish.dataset, names, size, 0, "cpu", {}, dict(wish.options))
+    training.evaluate(network, batch, device)
+    return Cost(1 / speed, (time.perf_counter() - began) / count)
 
 
 @dataclass(frozen=True)
