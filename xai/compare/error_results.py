@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -42,7 +42,12 @@ class Fall:
 @dataclass(frozen=True, eq=False)
 class Errors:
     """All of it. Lists have one entry per condition of the facts; mappings are by the number of a condition, and are
-    of the highest severity of each degradation. `tables` are `pairwise.transition_table`s `(2, 2, 2, 2)`."""
+    of the highest severity of each degradation. `tables` are `pairwise.transition_table`s `(2, 2, 2, 2)`, `ceilings`
+    the largest kappas at these accuracies.
+
+    `idle` are the conditions under which both networks answer as on the clean images, each of them. They are these
+    images again and no further evidence: p is NaN there, and they are in no count.
+    """
 
     answered: Answered
     accuracies: tuple[list[Share], list[Share]]
@@ -53,6 +58,13 @@ class Errors:
     tables: Mapping[int, np.ndarray]
     falls: Mapping[int, Fall]
     shifts: Mapping[int, Shifts]
+    ceilings: list[float]
+    idle: tuple[int, ...] = ()
+
+    @property
+    def counted(self) -> list[int]:
+        """The numbers of the conditions that count: the clean images, and what changes any answer."""
+        return [k for k in range(len(self.compared)) if k not in self.idle]
 
     def wrong(self, condition: int) -> tuple[int, int]:
         """How many answers of A and of B are wrong."""
@@ -68,6 +80,10 @@ class Errors:
         """Whether both networks give one answer each to nearly all images: they then err alike of necessity."""
         sides = self.answered.predicted[:, condition]
         return all(np.unique(side, return_counts=True)[1].max() >= COLLAPSED * len(side) for side in sides)
+
+    def telling(self, condition: int) -> bool:
+        """Whether kappa says something of single images."""
+        return not (self.few_errors(condition) or self.collapsed(condition))
 
 
 COLLAPSED = 0.9
@@ -99,17 +115,38 @@ def _results(facts: Facts, held: _Held) -> Errors:
     found = answers.read(facts, rows["answers"])
     conditions, seed = range(len(facts.conditions)), facts.study.seed
     pairs = {facts.conditions[k].title: (found.of(0, k), found.of(1, k)) for k in conditions}
+    right = found.correct
     return Errors(
         found,
         accuracies(facts, found),
-        pairwise.condition_differences(pairs, seed),
+        differences(facts, found),
         [pairwise.error_consistency(a, b, seed) for a, b in pairs.values()],
         seeds_null(facts, rows),
         trainings(facts, rows),
         transition_tables(facts, found),
         falls(facts, found),
         class_shifts(facts, found),
+        [error_seeds.largest(*right[:, k]) for k in conditions],
+        idle(found),
     )
+
+
+def idle(found: Answered) -> tuple[int, ...]:
+    """The numbers of the conditions under which no answer of either network is another than on the clean image."""
+    same = (found.predicted == found.predicted[:, :1]).all(axis=(0, 2))
+    return tuple((1 + np.flatnonzero(same[1:])).tolist())
+
+
+def differences(facts: Facts, found: Answered) -> list[Compared]:
+    """Accuracy of A less that of B under every condition, Holm over all but those that are idle, whose p are NaN."""
+    pairs = {str(k): (found.of(0, k), found.of(1, k)) for k in range(len(facts.conditions))}
+    without = set(map(str, idle(found)))
+    compared = {name: pairwise.compare(*pair, facts.study.seed) for name, pair in pairs.items()}
+    known = {
+        name: replace(each, p_value=np.nan) if name in without else each for name, each in compared.items()
+    }
+    titles = (condition.title for condition in facts.conditions)
+    return [replace(each, name=title) for each, title in zip(pairwise.family(known), titles, strict=True)]
 
 
 def accuracies(facts: Facts, found: Answered) -> tuple[list[Share], list[Share]]:
@@ -131,11 +168,12 @@ def transition_tables(facts: Facts, found: Answered) -> dict[int, np.ndarray]:
 
 
 def falls(facts: Facts, found: Answered) -> dict[int, Fall]:
-    """What the highest severity of every degradation costs, Holm over these."""
+    """What the highest severity of every degradation costs, Holm over those that change any answer."""
     worst, seed = answers.strongest(facts), facts.study.seed
     right = found.correct.astype(np.float64)
     lost = {k: right[:, 0] - right[:, k] for k in worst}
-    p_values = [resampling.sign_flips(a - b, seed) for a, b in lost.values()]
+    without = idle(found)
+    p_values = [np.nan if k in without else resampling.sign_flips(a - b, seed) for k, (a, b) in lost.items()]
     adjusted = holm(p_values)
     found_falls = {}
     for (k, (a, b)), p, p_holm in zip(lost.items(), p_values, adjusted, strict=True):
@@ -183,11 +221,15 @@ def clean_answers(facts: Facts, rows: Measured) -> dict[str, Answers]:
 
 
 def seeds_null(facts: Facts, rows: Measured) -> SeedsNull | None:
-    """Kappa of A and B beside that of seeds of one training; None where there are no other seeds."""
+    """Kappa of A and B beside that of seeds of one training, and over networks where these are of two trainings; None
+    where there are no other seeds."""
     known = {name: each.correct for name, each in clean_answers(facts, rows).items()}
     a, b = (network.name for network in facts.networks)
     pairs = [pair for pair in error_seeds.families(known, sides(facts)) if set(pair) != {a, b}]
-    return error_seeds.against_seeds(known, (a, b), pairs, facts.study.seed) if pairs else None
+    if not pairs:
+        return None
+    null = None if same_training(facts) else error_seeds.over_networks(known, sides(facts), facts.study.seed)
+    return replace(error_seeds.against_seeds(known, (a, b), pairs, facts.study.seed), null=null)
 
 
 def trainings(facts: Facts, rows: Measured) -> AgainstSeeds | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,15 @@ Row = dict[str, Cell]
 def tables(facts: Facts, found: Errors) -> dict[str, Rows]:
     """All tables by title; those that there is nothing for are left out."""
     made: dict[str, Rows] = {
-        ACCURACY: [_accuracy_row(*each) for each in zip(*found.accuracies, found.compared, strict=True)],
+        ACCURACY: [
+            _accuracy_row(*each) | ({"note": _note(k, found)} if found.idle else {})
+            for k, each in enumerate(zip(*found.accuracies, found.compared, strict=True))
+        ],
         CONSISTENCY: [
-            {"condition": condition.title, **_consistency_cells(each)}
-            for condition, each in zip(facts.conditions, found.consistencies, strict=True)
+            {"condition": condition.title, **_consistency_cells(each, most)}
+            for condition, each, most in zip(
+                facts.conditions, found.consistencies, found.ceilings, strict=True
+            )
         ],
         SEEDS: _seed_rows(found.seeds) if found.seeds else [],
         COST: [_fall_row(fall) for fall in found.falls.values()],
@@ -46,6 +52,10 @@ def tables(facts: Facts, found: Errors) -> dict[str, Rows]:
         ],
     }
     return {title: rows for title, rows in made.items() if rows}
+
+
+def _note(condition: int, found: Errors) -> str:
+    return "changes no answer: not counted" if condition in found.idle else ""
 
 
 def _round(value: float, digits: int = 3) -> float | None:
@@ -70,11 +80,12 @@ def _accuracy_row(a: Share, b: Share, found: Compared) -> Row:
     return {**row, "p (Holm)": _p(found.p_holm)}
 
 
-def _consistency_cells(found: Consistency) -> Row:
+def _consistency_cells(found: Consistency, most: float) -> Row:
     ends = {"kappa": found.kappa, "from": found.low, "to": found.high}
     return {
         "n": found.images,
         **{name: None if value is None else round(value, 3) + 0.0 for name, value in ends.items()},
+        "largest at these accuracies": _round(most),
         "both right or both wrong %": _percent(found.observed),
         "by chance %": _percent(found.expected),
     }
@@ -89,6 +100,7 @@ def _seed_rows(found: SeedsNull) -> Rows:
             "kappa": _round(row.value),
             "from": _round(row.low),
             "to": _round(row.high),
+            "largest at these accuracies": _round(row.most),
         }
         for place, row in enumerate((found.pair, *found.seeds))
     ]
@@ -122,13 +134,14 @@ def _class_row(a: Shift, b: Shift, versus: Versus) -> Row:
     row: Row = {"class": a.name, "n": a.images}
     for letter, each in (("A", a), ("B", b)):
         row |= {f"{letter} (bits)": _round(each.value), f"{letter} from": _round(each.low)}
-        row |= {f"{letter} to": _round(each.high), f"{letter} by chance": _round(each.chance)}
+        row |= {f"{letter} to": _round(each.high), f"{letter} chance (taken off)": _round(each.chance)}
         row |= {f"{letter} p (Holm)": _p(each.p_holm), f"{letter} names more": each.gains}
         row |= {f"{letter} more (% of the class)": _percent(each.gained)}
+    row |= {"A and B apart (% of the class)": _percent(versus.apart), "by chance %": _percent(versus.chance)}
+    row |= {"A and B p (Holm)": _p(versus.p_holm), "A more to": versus.more_a, "B more to": versus.more_b}
     row |= {"A − B (bits)": _round(versus.value), "from": _round(versus.low), "to": _round(versus.high)}
     tested = a.images >= FEW_IMAGES
-    note = "" if tested else f"fewer than {FEW_IMAGES} images: not tested"
-    return {**row, "A − B p (Holm)": _p(versus.p_holm), "note": note}
+    return {**row, "note": "" if tested else f"fewer than {FEW_IMAGES} images: not tested"}
 
 
 def numbers(facts: Facts, found: Errors) -> dict[str, Any]:
@@ -140,9 +153,16 @@ def numbers(facts: Facts, found: Errors) -> dict[str, Any]:
             for name, a, b, each in zip(names, *found.accuracies, found.compared, strict=True)
         },
         "consistency": {
-            name: {"kappa": each.kappa, "low": each.low, "high": each.high, "n": each.images}
-            for name, each in zip(names, found.consistencies, strict=True)
+            name: {
+                "kappa": each.kappa,
+                "low": each.low,
+                "high": each.high,
+                "most": nan_to_none(most),
+                "n": each.images,
+            }
+            for name, each, most in zip(names, found.consistencies, found.ceilings, strict=True)
         },
+        "counted": [names[k] for k in found.counted],
         "seeds": _seed_numbers(found.seeds),
         "trainings": None if found.trainings is None else found.trainings.sentence,
         "cost": {
@@ -164,11 +184,17 @@ def _share(share: Share) -> dict[str, Any]:
 
 
 def _difference(found: Difference, p_holm: float) -> dict[str, Any]:
-    return {"value": found.difference, "low": found.low, "high": found.high, "p_holm": p_holm, "n": found.n}
+    return {
+        "value": found.difference,
+        "low": found.low,
+        "high": found.high,
+        "p_holm": nan_to_none(p_holm),
+        "n": found.n,
+    }
 
 
 def _kappa(row: SeedKappa) -> dict[str, Any]:
-    ends = {"kappa": row.value, "low": row.low, "high": row.high}
+    ends = {"kappa": row.value, "low": row.low, "high": row.high, "most": row.most}
     return {"networks": list(row.names), **{name: nan_to_none(value) for name, value in ends.items()}}
 
 
@@ -183,10 +209,25 @@ def _seed_numbers(found: SeedsNull | None) -> dict[str, Any] | None:
         "high": nan_to_none(found.high),
         "n": found.images,
         "below": found.below,
+        "networks": None if found.null is None else asdict(found.null),
     }
 
 
 def _shift_numbers(found: Shifts) -> dict[str, Any]:
+    return {
+        **_side_numbers(found),
+        "A-B": {each.name: _versus_numbers(each) for each in found.versus},
+    }
+
+
+def _versus_numbers(found: Versus) -> dict[str, Any]:
+    known = {"apart": found.apart, "chance": found.chance, "p_holm": found.p_holm}
+    known |= {"bits": found.value, "low": found.low, "high": found.high}
+    named = {"n": found.images, "more_a": found.more_a, "more_b": found.more_b, "further": found.further}
+    return {name: nan_to_none(value) for name, value in known.items()} | named
+
+
+def _side_numbers(found: Shifts) -> dict[str, Any]:
     return {
         letter: {
             each.name: {
@@ -198,5 +239,5 @@ def _shift_numbers(found: Shifts) -> dict[str, Any]:
             }
             for each in side
         }
-        for letter, side in (("A", found.a), ("B", found.b), ("A-B", found.versus))
+        for letter, side in (("A", found.a), ("B", found.b))
     }

@@ -1,7 +1,7 @@
 """Errors that two networks share, beside those that two seeds of one training share.
 
-Only what is below every pair of seeds is a difference between trainings; the interval is over images, from the same
-resamples for every pair.
+Intervals are over images, from the same resamples for every pair, and say nothing of other networks of these trainings:
+whether two trainings share fewer errors than one is tested over networks.
 """
 
 from __future__ import annotations
@@ -12,19 +12,25 @@ from itertools import combinations
 
 import numpy as np
 
+from xai.compare.map_seeds import SeedNull, seed_null
 from xai.compare.resampling import LEVEL, resampled
+from xai.pairwise import REAL
 
 Names = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class SeedKappa:
-    """Error consistency of two networks on the clean images with its 95 % interval; NaN where it is undefined."""
+    """Error consistency of two networks on the clean images with its 95 % interval; NaN where it is undefined.
+
+    `most` is the largest that networks of these accuracies can have.
+    """
 
     names: Names
     value: float
     low: float
     high: float
+    most: float
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class SeedsNull:
 
     `less` is the mean kappa of the seeds less that of A and B, with its interval. `below` says whether A and B share
     fewer errors than any two seeds of one training and the interval is above 0; None where kappa is undefined.
+    `null` is the test of the networks of both trainings, None where there are no two of each, or a kappa is undefined.
     """
 
     pair: SeedKappa
@@ -41,6 +48,7 @@ class SeedsNull:
     low: float
     high: float
     images: int
+    null: SeedNull | None = None
 
     @property
     def below(self) -> bool | None:
@@ -48,6 +56,11 @@ class SeedsNull:
         if np.isnan(self.less):
             return None
         return bool(self.pair.value < min(seed.value for seed in self.seeds) and self.low > 0)
+
+    @property
+    def differ(self) -> bool:
+        """Whether two trainings share fewer errors than one, with networks drawn by lot."""
+        return self.null is not None and self.null.p_value < REAL
 
 
 def families(correct: Mapping[str, np.ndarray], sides: Sequence[Sequence[str]]) -> list[Names]:
@@ -73,11 +86,41 @@ def against_seeds(
     found = _kappas(values.mean(axis=0)[None], len(asked))[0]
     drawn = _kappas(resampled(values, seed), len(asked))
     rows = [
-        SeedKappa(names, float(found[place]), *_ends(drawn[:, place])) for place, names in enumerate(asked)
+        SeedKappa(names, float(found[place]), *_ends(drawn[:, place]), largest(*(correct[n] for n in names)))
+        for place, names in enumerate(asked)
     ]
     less = drawn[:, 1:].mean(axis=1) - drawn[:, 0]
     mean = float(found[1:].mean() - found[0])
     return SeedsNull(rows[0], tuple(rows[1:]), mean, *_ends(less), len(values))
+
+
+def largest(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest kappa that two networks right about as many images as `a` and `b` `(N,)` can have, in [0, 1].
+
+    All that the worse of them has right is then right with the other: 1 only at equal accuracies, NaN where kappa is
+    undefined. (1 - |p_a - p_b| - c_exp) / (1 - c_exp), with c_exp as for kappa.
+    """
+    ours, theirs = float(a.mean()), float(b.mean())
+    means = np.array([[ours, theirs, 1 - abs(ours - theirs)]])
+    return float(_kappas(means, 1)[0, 0])
+
+
+def over_networks(
+    correct: Mapping[str, np.ndarray], sides: Sequence[Sequence[str]], seed: int = 0
+) -> SeedNull | None:
+    """The permutation test of the kappas of all pairs of networks, those of A's training and of B's (`sides`).
+
+    None without two networks of each training, of which one can't be told from the other, and where a kappa is undefined.
+    """
+    names = [name for side in sides for name in side if name in correct]
+    if any(sum(name in correct for name in side) < 2 for side in sides) or len(set(names)) < len(names):
+        return None
+    similarity = np.ones((len(names), len(names)))
+    for i, j in combinations(range(len(names)), 2):
+        a, b = correct[names[i]], correct[names[j]]
+        means = np.array([[a.mean(), b.mean(), (a == b).mean()]])
+        similarity[i, j] = similarity[j, i] = _kappas(means, 1)[0, 0]
+    return seed_null(similarity, np.array([name in sides[1] for name in names]), seed)
 
 
 def _kappas(means: np.ndarray, pairs: int) -> np.ndarray:

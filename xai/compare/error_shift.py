@@ -1,35 +1,41 @@
 """How far a degradation moves what the images of a class are called, and whether it moves A's answers as it moves B's.
 
 The answers to a class's images are a distribution over the classes, the right one among them: a row of the confusion
-matrix. `SMOOTHING` is added to every count, and the Jensen-Shannon divergence of the clean and the degraded row is in
-bits, 0 for the same answers and at most 1. Both tests swap answers within images, so they are paired.
+matrix. How far it moves is the Jensen-Shannon divergence of the clean and the degraded row in bits, 0 for the same
+answers and at most 1. Whether A's moves as B's does is seen in the differences of the shares themselves, as a
+divergence has no direction. All tests swap answers within images, so they are paired.
+
+A divergence of few images is too large, as it is never below 0: by `chance`, the mean of random swaps, which is taken
+off the value. Resamples of the images bear it twice, so their percentiles are moved down by twice as much; in
+simulations that interval holds the true value in 92 % of cases and more from 50 images on (80 % and more with 20).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
 from xai.compare.answers import FEW_IMAGES, UNKNOWN
-from xai.pairwise import SMOOTHING
 from xai.statistics import holm
 
 DRAWS = 9_999
 RESAMPLES = 2_000
 Pair = tuple[np.ndarray, np.ndarray]
 """Answers of one network to the images of one class, clean and degraded, int64 `(n,)` in [0, K)."""
+_SLACK = 1e-12
 
 
 @dataclass(frozen=True)
 class Shift:
-    """How far one class's answers moved: `value` in bits with the 2.5 and 97.5 percentile of resampled images.
+    """How far one class's answers moved: `value` in bits, chance taken off, with its 95 % interval, none below 0.
 
     `chance` is the mean divergence when clean and degraded answers are swapped at random within images: what so few
-    images give of themselves, as a divergence is never below 0. `gains` is the class named more often than before by
-    the most images, `gained` the share of the class's images by which. All but `name` and `images` are NaN, and
-    `gains` is empty, for a class with fewer than `FEW_IMAGES` images.
+    images give of themselves. `gains` is the class named more often than before by the most images, `gained` the share
+    of the class's images by which. All but `name` and `images` are NaN, and `gains` is empty, for a class with fewer
+    than `FEW_IMAGES` images.
     """
 
     name: str
@@ -46,38 +52,54 @@ class Shift:
 
 @dataclass(frozen=True)
 class Versus:
-    """The shift of A less that of B in bits, with its interval; `p_value` is that of networks that are exchangeable."""
+    """Whether the answers to one class move under A as they do under B.
+
+    `apart` in [0, 2] is half the sum over the classes of |A's change of the share of answers less B's|: the share of
+    the class's images whose answers would have to go elsewhere for the moves to be the same. `chance` is its mean, and
+    `p_value` the share of draws that are as far apart, when all answers of A and of B are swapped at random within
+    images. `more_a` is the class to which A's answers move most beyond B's, `more_b` the reverse, empty where there is
+    none. `value` is the shift of A less that of B in bits with its 95 % interval: which of them moves further.
+    """
 
     name: str
     images: int
+    apart: float = np.nan
+    chance: float = np.nan
+    p_value: float = np.nan
+    p_holm: float = np.nan
+    more_a: str = ""
+    more_b: str = ""
     value: float = np.nan
     low: float = np.nan
     high: float = np.nan
-    p_value: float = np.nan
-    p_holm: float = np.nan
+
+    @property
+    def further(self) -> str:
+        """`A` or `B` where the interval says that its answers move further, else empty."""
+        return "A" if self.low > 0 else "B" if self.high < 0 else ""
 
 
 @dataclass(frozen=True)
 class Shifts:
-    """Of all classes in order: how far the answers of A and of B moved, and A less B. Holm over the classes of each."""
+    """Of all classes in order: how far the answers of A and of B moved, and A beside B. Holm over the classes of each."""
 
     a: tuple[Shift, ...]
     b: tuple[Shift, ...]
     versus: tuple[Versus, ...]
 
 
-def divergence(first: np.ndarray, second: np.ndarray, classes: int) -> np.ndarray:
-    """Jensen-Shannon divergence in bits of counts `(..., u)` of the `u` of `classes` answers that occur at all.
-
-    Both are of as many images, so that answers that occur on neither side have the same smoothed share on both, and add
-    nothing.
-    """
-    p, q = (counts + SMOOTHING for counts in (first, second))
-    p, q = (
-        part / (part.sum(axis=-1, keepdims=True) + SMOOTHING * (classes - p.shape[-1])) for part in (p, q)
-    )
+def divergence(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Jensen-Shannon divergence in bits of counts `(..., u)`, none of which is below 0, of at least one image."""
+    p, q = (counts / counts.sum(axis=-1, keepdims=True) for counts in (first, second))
     middle = (p + q) / 2
-    found: np.ndarray = (p * np.log2(p / middle) + q * np.log2(q / middle)).sum(axis=-1) / 2
+    found: np.ndarray = (_information(p, middle) + _information(q, middle)) / 2
+    return found
+
+
+def _information(p: np.ndarray, middle: np.ndarray) -> np.ndarray:
+    """Kullback-Leibler divergence in bits; what p never says adds nothing."""
+    ratio = np.divide(p, middle, out=np.ones_like(p), where=p > 0)
+    found: np.ndarray = (p * np.log2(ratio)).sum(axis=-1)
     return found
 
 
@@ -95,45 +117,52 @@ def shifts(labels: np.ndarray, a: Pair, b: Pair, names: Sequence[str], seed: int
     versus = []
     for number, name in enumerate(names):
         own = np.flatnonzero(labels == number)
+        if len(own) < FEW_IMAGES:
+            for side in sides:
+                side.append(Shift(name, len(own)))
+            versus.append(Versus(name, len(own)))
+            continue
         pairs = [(first[own] % len(titles), second[own] % len(titles)) for first, second in (a, b)]
         for side, pair in zip(sides, pairs, strict=True):
             side.append(_shift(name, pair, titles, (seed, number)))
-        versus.append(_versus(name, pairs[0], pairs[1], len(titles), (seed, number)))
-    return Shifts(tuple(_adjusted(sides[0])), tuple(_adjusted(sides[1])), tuple(_adjusted_versus(versus)))
+        gap = sides[0][-1].chance - sides[1][-1].chance
+        versus.append(_versus(name, (pairs[0], pairs[1]), gap, titles, (seed, number)))
+    return Shifts(_adjusted(sides[0]), _adjusted(sides[1]), _adjusted(versus))
 
 
-def _adjusted(found: Sequence[Shift]) -> list[Shift]:
+Tested = TypeVar("Tested", Shift, Versus)
+
+
+def _adjusted(found: Sequence[Tested]) -> tuple[Tested, ...]:
     adjusted = holm([each.p_value for each in found])
-    return [replace(each, p_holm=p) for each, p in zip(found, adjusted, strict=True)]
+    return tuple(replace(each, p_holm=p) for each, p in zip(found, adjusted, strict=True))
 
 
-def _adjusted_versus(found: Sequence[Versus]) -> list[Versus]:
-    adjusted = holm([each.p_value for each in found])
-    return [replace(each, p_holm=p) for each, p in zip(found, adjusted, strict=True)]
+def _share_as_far(drawn: np.ndarray, seen: float) -> float:
+    return (1 + int((drawn >= seen - _SLACK).sum())) / (1 + len(drawn))
 
 
 def _shift(name: str, pair: Pair, titles: Sequence[str], seed: tuple[int, int]) -> Shift:
-    if len(pair[0]) < FEW_IMAGES:
-        return Shift(name, len(pair[0]))
     answers, kinds, counts = _kinds(np.stack(pair))
-    used, classes = len(answers), len(titles)
+    used = len(answers)
     seen = [np.bincount(kinds[:, side], counts, used) for side in range(2)]
-    value = float(divergence(seen[0], seen[1], classes))
+    raw = float(divergence(seen[0], seen[1]))
     swapped = np.random.default_rng((*seed, 1)).binomial(counts, 0.5, (DRAWS, len(counts)))
     moved = swapped @ (np.eye(used)[kinds[:, 1]] - np.eye(used)[kinds[:, 0]])
-    null = divergence(seen[0] + moved, seen[1] - moved, classes)
-    low, high = np.quantile(_resampled(kinds, counts, used, classes, seed), (0.025, 0.975))
+    null = divergence(seen[0] + moved, seen[1] - moved)
+    chance = float(null.mean())
+    ends = np.quantile(_resampled(kinds, counts, used, seed), (0.025, 0.975)) - 2 * chance
+    value, low, high = (max(0.0, float(each)) for each in (raw - chance, *ends))
     gains = (seen[1] - seen[0]) / counts.sum()
     place = int(gains.argmax())
-    p_value = (1 + int((null >= value - 1e-12).sum())) / (1 + DRAWS)
     return Shift(
         name,
         len(pair[0]),
         value,
-        float(low),
-        float(high),
-        float(null.mean()),
-        p_value,
+        low,
+        high,
+        chance,
+        _share_as_far(null, raw),
         gains=titles[answers[place]] if gains[place] > 0 else "",
         gained=float(gains[place]),
     )
@@ -146,31 +175,43 @@ def _kinds(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return answers, kinds, counts
 
 
-def _resampled(
-    kinds: np.ndarray, counts: np.ndarray, used: int, classes: int, seed: tuple[int, ...]
-) -> np.ndarray:
+def _resampled(kinds: np.ndarray, counts: np.ndarray, used: int, seed: tuple[int, ...]) -> np.ndarray:
     """The divergence in resamples of the images `(RESAMPLES,)`: the first two columns of `kinds` are the answers."""
     total = int(counts.sum())
     drawn = np.random.default_rng(seed).multinomial(total, counts / total, RESAMPLES)
     first, second = (drawn @ np.eye(used)[kinds[:, side]] for side in range(2))
-    return divergence(first, second, classes)
+    return divergence(first, second)
 
 
-def _versus(name: str, a: Pair, b: Pair, classes: int, seed: tuple[int, int]) -> Versus:
-    if len(a[0]) < FEW_IMAGES:
-        return Versus(name, len(a[0]))
-    answers, kinds, counts = _kinds(np.stack([*a, *b]))
-    used = len(answers)
+def _versus(
+    name: str, pairs: tuple[Pair, Pair], gap: float, titles: Sequence[str], seed: tuple[int, int]
+) -> Versus:
+    """`gap` is the chance level of A's shift less that of B's.
+
+    To swap all of A's answers to an image with B's turns the sign of how their moves differ there, so this is a test of
+    signs: exact where the networks are exchangeable, and of many images right wherever the mean moves are the same.
+    """
+    answers, kinds, counts = _kinds(np.stack([*pairs[0], *pairs[1]]))
+    used, images = len(answers), int(counts.sum())
     ones = np.eye(used)[kinds]  # (T, 4, u): A clean, A degraded, B clean, B degraded
-    seen = [counts @ ones[:, side] for side in range(4)]
-    value = float(divergence(seen[0], seen[1], classes) - divergence(seen[2], seen[3], classes))
+    differing = (ones[:, 1] - ones[:, 0] - ones[:, 3] + ones[:, 2]) / images
+    seen = counts @ differing
+    apart = float(np.abs(seen).sum() / 2)
     swapped = np.random.default_rng((*seed, 2)).binomial(counts, 0.5, (DRAWS, len(counts)))
-    clean, degraded = (swapped @ (ones[:, side + 2] - ones[:, side]) for side in range(2))
-    null = divergence(seen[0] + clean, seen[1] + degraded, classes)
-    null -= divergence(seen[2] - clean, seen[3] - degraded, classes)
-    ours, theirs = (
-        _resampled(kinds[:, side : side + 2], counts, used, classes, (*seed, 3)) for side in (0, 2)
+    null = np.abs(seen - 2 * swapped @ differing).sum(axis=1) / 2
+    shifted = [divergence(counts @ ones[:, side], counts @ ones[:, side + 1]) for side in (0, 2)]
+    ours, theirs = (_resampled(kinds[:, side : side + 2], counts, used, (*seed, 3)) for side in (0, 2))
+    low, high = np.quantile(ours - theirs, (0.025, 0.975)) - 2 * gap
+    ends = [titles[answers[int(place)]] if apart > _SLACK else "" for place in (seen.argmax(), seen.argmin())]
+    return Versus(
+        name,
+        images,
+        apart,
+        float(null.mean()),
+        _share_as_far(null, apart),
+        more_a=ends[0],
+        more_b=ends[1],
+        value=float(shifted[0] - shifted[1]) - gap,
+        low=float(low),
+        high=float(high),
     )
-    low, high = np.quantile(ours - theirs, (0.025, 0.975))
-    p_value = (1 + int((np.abs(null) >= abs(value) - 1e-12).sum())) / (1 + DRAWS)
-    return Versus(name, len(a[0]), value, float(low), float(high), p_value)

@@ -9,61 +9,11 @@ import numpy as np
 from xai.compare.answers import FEW_IMAGES, UNKNOWN
 from xai.compare.error_results import COLLAPSED, Errors, Fall, same_training
 from xai.compare.error_seeds import SeedsNull
-from xai.compare.error_shift import Shift, Shifts
+from xai.compare.error_shift import Shift, Shifts, Versus
+from xai.compare.phrases import p_words
 from xai.compare.resampling import Estimate
 from xai.compare.study import Facts
 from xai.pairwise import REAL
-from xai.tables import p_value
-
-
-def verdict(facts: Facts, found: Errors) -> str:
-    """The answer in one sentence."""
-    return f"{_shared(facts, found)}, and {_accuracy_words(found)}."
-
-
-def _shared(facts: Facts, found: Errors) -> str:
-    a, b = facts.names
-    clean = found.consistencies[0]
-    if clean.kappa is None or found.few_errors(0):
-        return _shared_degraded(facts, found)
-    kappa = f"kappa {clean.kappa:.2f} on {clean.images:,} clean images"
-    if found.seeds is None or found.seeds.below is None:
-        how = "make the same errors more often than" if (clean.low or 0) > 0 else "share no more errors than"
-        unknown = "without other seeds nothing says how many two seeds of one network share"
-        return f"{a} and {b} {how} chance would ({kappa}; {unknown})"
-    values = sorted(row.value for row in found.seeds.seeds)
-    range_words = f"{values[0]:.2f} to {values[-1]:.2f}" if len(values) > 1 else f"{values[0]:.2f}"
-    how = (
-        "share fewer errors than two seeds of one network do"
-        if found.seeds.below
-        else "are not told apart by their shared errors from two seeds of one network"
-    )
-    return f"{a} and {b} {how} ({kappa}, seeds {range_words})"
-
-
-def _shared_degraded(facts: Facts, found: Errors) -> str:
-    """Where clean images hold too few errors: what is known from degraded ones."""
-    a, b = facts.names
-    wrong = " and ".join(f"{count:,}" for count in found.wrong(0))
-    start = f"{a} and {b} are wrong about too few clean images to compare their errors ({wrong} of {facts.images:,})"
-    kappas = [
-        each.kappa
-        for k, each in enumerate(found.consistencies)
-        if k in found.tables and each.kappa is not None and not (found.few_errors(k) or found.collapsed(k))
-    ]
-    if not kappas:
-        return start
-    told = f"{min(kappas):.2f} to {max(kappas):.2f}" if len(kappas) > 1 else f"{kappas[0]:.2f}"
-    return f"{start}; at the highest severities kappa is {told}"
-
-
-def _accuracy_words(found: Errors) -> str:
-    real = sum(each.real for each in found.compared)
-    of = len(found.compared)
-    if of == 1:
-        return f"their accuracy on clean images {'differs' if real else 'does not differ beyond chance'}"
-    where = "in none" if not real else "in all" if real == of else f"in {real}"
-    return f"their accuracy differs beyond chance {where} of {of} conditions"
 
 
 def sentences(facts: Facts, found: Errors) -> tuple[str, ...]:
@@ -73,7 +23,8 @@ def sentences(facts: Facts, found: Errors) -> tuple[str, ...]:
     if found.trainings is not None:
         told.append(f"Over seeds, on {facts.images:,} clean images: {found.trainings.sentence}")
     told += [_fall_sentence(facts, fall, found.tables[k]) for k, fall in found.falls.items()]
-    told += [line for k, each in found.shifts.items() if (line := _shift_sentence(facts, k, each))]
+    moving = {k: each for k, each in found.shifts.items() if k in found.counted}
+    told += [line for k, each in moving.items() if (line := _shift_sentence(facts, k, each))]
     return tuple(told)
 
 
@@ -85,7 +36,10 @@ def _clean_sentence(facts: Facts, found: Errors) -> str:
     ]
     gap = found.compared[0]
     points = _points(gap.difference.difference, gap.difference.low, gap.difference.high, gap.difference.n)
-    return f"{parts[0]}, {parts[1]}: A − B is {points}, {_p_words(gap.p_holm)} by Holm over the conditions."
+    return (
+        f"{parts[0]}, {parts[1]}: A − B is {points}, {p_words(gap.p_holm)} by Holm over {len(found.counted)} "
+        "conditions; this is of these two trained networks."
+    )
 
 
 def _points(value: float, low: float, high: float, n: int) -> str:
@@ -99,22 +53,20 @@ def _estimate_points(found: Estimate) -> str:
     return _points(found.value, found.low, found.high, found.n) if found.n else "not defined (n = 0)"
 
 
-def _p_words(value: float) -> str:
-    words = p_value(value)
-    return f"p {words}" if words.startswith("<") else f"p = {words}"
-
-
 def _consistency_sentence(facts: Facts, found: Errors) -> str:
     clean = found.consistencies[0]
     if clean.kappa is None:
         return f"Error consistency is not defined on the {clean.images:,} clean images: {clean.reason}"
     start = (
         f"Error consistency on clean images is {clean.kappa:.2f} ({clean.low:.2f} to {clean.high:.2f}, "
-        f"n = {clean.images:,}; 1: the same errors, 0: as many in common as chance gives)"
+        f"n = {clean.images:,}; 1: the same errors, 0: as many in common as chance gives; at these accuracies it can be "
+        f"{found.ceilings[0]:.2f} at most)"
     )
-    worst = {k: found.consistencies[k] for k in found.tables if found.consistencies[k].kappa is not None}
+    shown = [k for k in found.tables if k in found.counted and found.consistencies[k].kappa is not None]
+    worst = {k: found.consistencies[k] for k in shown}
     each = [
-        f"{facts.conditions[k].words} {one.kappa:.2f} ({one.low:.2f} to {one.high:.2f})"
+        f"{facts.conditions[k].words} {one.kappa:.2f} ({one.low:.2f} to {one.high:.2f}, at most "
+        f"{found.ceilings[k]:.2f})"
         for k, one in worst.items()
     ]
     return f"{start}; at the highest severities: {', '.join(each)}." if each else f"{start}."
@@ -126,20 +78,35 @@ def _seed_sentence(facts: Facts, seeds: SeedsNull) -> str:
     sign = 1 if seeds.less >= 0 else -1
     low, high = sorted((sign * seeds.low, sign * seeds.high))
     pairs = f"{len(seeds.seeds)} pair{'s' if len(seeds.seeds) > 1 else ''} of seeds of one network"
-    tail = "which is below every pair" if seeds.below else "which is no difference beyond that between seeds"
+    tail = "below every pair" if seeds.below else "which is no difference beyond that between seeds"
+    most = [row.most for row in seeds.seeds]
     return (
         f"Kappa of {a} and {b} is {abs(seeds.less):.2f} ({low:.2f} to {high:.2f}, n = {seeds.images:,}) {how} than "
-        f"the mean of {pairs} on clean images, {tail}."
+        f"the mean of {pairs} on clean images, {tail}; at their accuracies it can be {seeds.pair.most:.2f} at most, "
+        f"that of seeds {min(most):.2f} to {max(most):.2f}.{_network_words(seeds)}"
+    )
+
+
+def _network_words(seeds: SeedsNull) -> str:
+    null = seeds.null
+    if null is None:
+        return ""
+    ours, theirs = null.networks
+    return (
+        f" Over networks, the mean kappa is {null.within:.2f} within one training and {null.between:.2f} between the "
+        f"two ({ours} and {theirs} networks, {p_words(null.p_value)}, least possible {null.least_p:.2g})."
     )
 
 
 def _fall_sentence(facts: Facts, fall: Fall, table: np.ndarray) -> str:
     a, b = facts.names
+    if np.isnan(fall.p_holm):
+        return f"{fall.condition.title}, changes no answer of either network (n = {fall.difference.n:,})."
     both, before = int(table[1, 1, 0, 0]), int(table[1, 1].sum())
     real = "" if fall.p_holm < REAL else ", no difference beyond chance"
     return (
         f"{fall.condition.title}, costs {a} {_estimate_points(fall.a)} of accuracy and {b} {_estimate_points(fall.b)}; "
-        f"A − B is {_estimate_points(fall.difference)}, {_p_words(fall.p_holm)} by Holm over the degradations{real}. "
+        f"A − B is {_estimate_points(fall.difference)}, {p_words(fall.p_holm)} by Holm over the degradations{real}. "
         f"Of {before:,} images that both had right, both lose {both:,}."
     )
 
@@ -158,15 +125,23 @@ def _shift_sentence(facts: Facts, condition: int, found: Shifts) -> str:
         f"n = {shift.images:,}{_gain_words(shift)}; {count} of {len(tested)} classes change)"
         for name, shift, count in zip(facts.names, most, moved, strict=True)
     ]
-    real = sorted((e for e in tested if e.p_holm < REAL), key=lambda e: -abs(e.value))
+    title = facts.conditions[condition].title
+    return f"{title}, changes the answers most {' and '.join(parts)}; {_versus_words(tested)}."
+
+
+def _versus_words(tested: Sequence[Versus]) -> str:
+    """In how many classes the answers of A and of B move differently, in which most, and which of them further."""
+    real = sorted((e for e in tested if e.p_holm < REAL), key=lambda e: e.chance - e.apart)
+    end = f"A's answers move differently from B's in {len(real)} of {len(tested)} classes (Holm over the classes)"
+    if not real:
+        return end
     told = [
-        f"{e.name} ({e.value:+.2f} bits, {e.low:+.2f} to {e.high:+.2f}, n = {e.images:,})".replace("-", "−")
+        f"{e.name} ({100 * e.apart:.0f} % of its images, {100 * e.chance:.0f} % by chance, n = {e.images:,}: A more to "
+        f"{e.more_a}, B more to {e.more_b})"
         for e in real[:3]
     ]
-    end = f"A's answers move differently from B's in {len(real)} of {len(tested)} classes"
-    end += f", most in {', '.join(told)}" if told else ""
-    title = facts.conditions[condition].title
-    return f"{title}, changes the answers most {' and '.join(parts)}; {end} (Holm over the classes)."
+    a, b = (sum(e.further == letter for e in real) for letter in "AB")
+    return f"{end}, most in {', '.join(told)}; of these A's are shown to move further in {a} and B's in {b}"
 
 
 def _gain_words(shift: Shift) -> str:
@@ -176,11 +151,12 @@ def _gain_words(shift: Shift) -> str:
 def undefined(facts: Facts, found: Errors) -> tuple[str, ...]:
     """What was counted and has no number."""
     told = [
-        f"{condition.title}: no error consistency, as {each.reason}"
-        for condition, each in zip(facts.conditions, found.consistencies, strict=True)
-        if each.kappa is None
+        f"{facts.conditions[k].title}: no error consistency, as {found.consistencies[k].reason}"
+        for k in found.counted
+        if found.consistencies[k].kappa is None
     ]
     return (
+        *_idle(facts, found),
         *told,
         *_few_errors(facts, found),
         *_collapsed(facts, found),
@@ -190,26 +166,36 @@ def undefined(facts: Facts, found: Errors) -> tuple[str, ...]:
     )
 
 
+def _idle(facts: Facts, found: Errors) -> Sequence[str]:
+    if not found.idle:
+        return ()
+    listed = ", ".join(facts.conditions[k].words for k in found.idle)
+    return (
+        f"{len(found.idle)} of {len(facts.conditions)} conditions change no answer of either network ({listed}): they "
+        "say what the clean images say, and are left out of counts and of Holm's families.",
+    )
+
+
 def _few_errors(facts: Facts, found: Errors) -> Sequence[str]:
-    few = [k for k, each in enumerate(found.consistencies) if each.kappa is not None and found.few_errors(k)]
+    few = [k for k in found.counted if found.consistencies[k].kappa is not None and found.few_errors(k)]
     if not few:
         return ()
     listed = ", ".join(
         f"{facts.conditions[k].words} ({found.wrong(k)[0]:,} and {found.wrong(k)[1]:,})" for k in few
     )
     return (
-        f"Error consistency says little under {len(few)} of {len(facts.conditions)} conditions, where A or B has fewer "
+        f"Error consistency says little under {len(few)} of {len(found.counted)} conditions, where A or B has fewer "
         f"than {FEW_IMAGES} wrong or right answers: {listed} of {facts.images:,} answers are wrong.",
     )
 
 
 def _collapsed(facts: Facts, found: Errors) -> Sequence[str]:
-    alike = [facts.conditions[k].words for k in range(len(facts.conditions)) if found.collapsed(k)]
+    alike = [facts.conditions[k].words for k in found.counted if found.collapsed(k)]
     if not alike:
         return ()
     return (
         f"Each network gives one answer to at least {100 * COLLAPSED:.0f} % of the images under {len(alike)} of "
-        f"{len(facts.conditions)} conditions ({', '.join(alike)}), where error consistency says nothing "
+        f"{len(found.counted)} conditions ({', '.join(alike)}), where error consistency says nothing "
         "of single images.",
     )
 
