@@ -99,10 +99,10 @@ class Constant(nn.Module):
 
 
 class Square(nn.Module):
-    """Answers the class whose tag's colour a square of 8 x 8 px has, at a row and a column of such squares; nothing
-    else has a say. What it looks at is a map of 8 x 8 cells."""
+    """Answers the class whose tag's colour a square of 8 x 8 px has, at a row and a column of such squares; all squares
+    together have a `rest` of the say. What it looks at is a map of 8 x 8 cells."""
 
-    def __init__(self, row: int, column: int) -> None:
+    def __init__(self, row: int, column: int, rest: float = 0.0) -> None:
         super().__init__()
         colours = (cue10.tag_colours() * 255).round() / 255
         self.features = nn.Conv2d(3, 10, cue10.TAG, cue10.TAG)
@@ -110,11 +110,12 @@ class Square(nn.Module):
         self.features.weight.data.copy_(2 * colours[:, :, None, None].expand(10, 3, 8, 8) / 64)
         assert self.features.bias is not None
         self.features.bias.data.copy_(-colours.square().sum(dim=1))
-        self.place = (row, column)
+        self.place, self.rest = (row, column), rest
 
     def forward(self, images: Tensor) -> Tensor:
         """How near the colour is to each class's, `(n, 10)`."""
-        return 20 * self.features(images)[:, :, self.place[0], self.place[1]]
+        found = self.features(images)
+        return 20 * (found[:, :, self.place[0], self.place[1]] + self.rest * found.mean(dim=(2, 3)))
 
 
 class Code(nn.Module):

@@ -16,6 +16,7 @@ from tests.cue_helpers import Code, Square, bench, coded, extents, facts, model
 from xai import statistics
 from xai.compare import cues, resampling
 from xai.compare.cues_found import between, by_class, conflict, since_clean, summarise
+from xai.compare.phrases import points
 from xai.compare.sections import Measured, section
 from xai.compare.study import Facts
 from xai.compare.tags_found import CHANCE, tags
@@ -80,9 +81,10 @@ def opened(_dataset: str, split: str, _progress: Progress | None) -> ImageSet:
 
 @pytest.fixture(scope="module")
 def planted() -> tuple[Facts, Measured]:
-    """A answers by the colour of the tag, B by that of a square in the middle."""
+    """A answers by the colour of the tag and a little by all others, B by that of a square in the middle."""
     networks = [
-        model(name, Square(*place), cue10.CLASSES, 64) for name, place in (("a", (0, 0)), ("b", (4, 4)))
+        model(name, Square(*place, rest=rest), cue10.CLASSES, 64)
+        for name, place, rest in (("a", (0, 0), 0.25), ("b", (4, 4), 0.0))
     ]
     made = bench(networks, opened, dataset="cue10", method="hirescam", degradations=(), limit=None)
     return made.facts, cues.measure(made)
@@ -101,6 +103,17 @@ def test_a_network_that_reads_the_tag_is_told_to(planted: tuple[Facts, Measured]
     assert reader.tagged.sureness().low > 0.1
 
 
+def test_a_map_that_lies_in_the_corner_anyway_is_not_drawn_there(planted: tuple[Facts, Measured]) -> None:
+    """As much energy in the corner without the tag as with it: the answers follow the tag, the map shows nothing."""
+    made, rows = planted
+    same = {**rows["tags"], "energy_plain": rows["tags"]["energy_tagged"]}
+    reader, _blind = tags(made, {**rows, "tags": same})
+    assert reader.follows
+    assert reader.tagged.energy("tagged").low > CHANCE
+    assert not reader.lands
+    assert "no heatmap was found to be drawn to it." in summarise(made, {**rows, "tags": same}).verdict
+
+
 def test_a_network_that_looks_elsewhere_is_told_not_to(planted: tuple[Facts, Measured]) -> None:
     _reader, blind = tags(*planted)
     assert not blind.follows
@@ -114,7 +127,7 @@ def test_a_network_that_looks_elsewhere_is_told_not_to(planted: tuple[Facts, Mea
 def test_the_verdict_names_who_follows_the_tag(planted: tuple[Facts, Measured]) -> None:
     made, rows = planted
     found = summarise(made, rows)
-    assert "sways the answers of A: a, and the heatmap of A: a lands on it." in found.verdict
+    assert "sways the answers of A: a, and it draws the heatmap of A: a." in found.verdict
     swapped = {
         name: table if name == "conflict" else {**table, "network": 1 - table["network"]}
         for name, table in rows.items()
@@ -129,7 +142,7 @@ def test_the_verdict_names_who_follows_the_tag(planted: tuple[Facts, Measured]) 
         blind[name]["network"] = np.repeat([0, 1], half)
     quiet = summarise(made, {**blind, "conflict": rows["conflict"]}).verdict
     assert "no answers were found to follow a tag" in quiet
-    assert "no heatmap was found to land on it." in quiet
+    assert "no heatmap was found to be drawn to it." in quiet
 
 
 @pytest.mark.parametrize(("channels", "biases"), [((0, 1), (1.0, 0.0)), ((0, 0), (1.0, 1.0))])
@@ -277,9 +290,76 @@ def test_rows_may_come_in_any_order_and_networks_be_swapped() -> None:
     assert forth.p_holm == pytest.approx(back.p_holm)
 
 
+def collapsed(found: Measured, place: int, conditions: list[int]) -> Measured:
+    """The same rows, in which a network gives one answer to every scene under these conditions."""
+    table = found["conflict"]
+    here = (table["network"] == place) & np.isin(table["condition"], conditions)
+    return {**found, "conflict": {**table, "predicted": np.where(here, 3, table["predicted"])}}
+
+
+def test_one_answer_to_every_scene_is_no_change_of_shape_bias() -> None:
+    """Two networks that go by texture, of which one collapses: a bias of a half that comes from no cue."""
+    made, rows = answers(0, 0.1, neither=0.1, images=900)
+    rows = collapsed(rows, 0, [2, 3])
+    read = conflict(made, rows)
+    bias = read.bias(0, 3)
+    assert bias is not None
+    assert bias.share == pytest.approx(0.5, abs=0.1)
+    found = summarise(made, rows)
+    assert sorted(between(read)) == [0, 1]
+    assert sorted(since_clean(read)) == [(0, 1), (1, 1), (1, 2), (1, 3)]
+    assert not any(each.real for each in (*between(read).values(), *since_clean(read).values()))
+    assert found.differs is False
+    assert any("of one under none of 1 conditions that tell" in words for words in found.sentences)
+    assert any("differ under none of 2 conditions that tell" in words for words in found.sentences)
+    high = made.conditions[3].words
+    assert found.undefined[0] == (
+        f"2 conditions have a network that follows the cues no more often than guesses would, and no difference: "
+        f"{made.conditions[2].words} and {high}."
+    )
+    assert found.undefined[1].startswith("Of 3 degraded conditions, 2 of one are not compared")
+
+
+def test_a_network_that_guesses_when_clean_has_no_bias_to_compare() -> None:
+    made, rows = answers(0, 0.1, neither=0.1, images=900)
+    rows = collapsed(rows, 0, [0, 1])
+    found = summarise(made, rows)
+    assert sorted(since_clean(conflict(made, rows))) == [(1, 1), (1, 2), (1, 3)]
+    assert "whether they differ is not known, as one may only guess" in found.verdict
+
+
+def test_the_largest_difference_is_one_that_is_real() -> None:
+    """Seven scenes that tip one way are more points than hundreds, and prove nothing."""
+    made, rows = answers(1, [[0.3, 0.3, 0.3, 0.3], [0.7, 0.3, 0.3, 0.3]], neither=0, images=300)
+    table = rows["conflict"]
+    few = (table["condition"] != 3) | (table["image"] < 11)
+    shape = (table["condition"] == 3) & (table["network"] == 1) & (table["image"] < 11)
+    table["predicted"] = np.where(shape, table["shape"], table["predicted"])
+    texture = (table["condition"] == 3) & (table["network"] == 0) & (table["image"] < 11)
+    tips = texture & (table["image"] < 5)
+    table["predicted"] = np.where(
+        tips, table["texture"], np.where(texture, table["shape"], table["predicted"])
+    )
+    rows["conflict"] = {name: values[few] for name, values in table.items()}
+    found = between(conflict(made, rows))
+    assert max(found, key=lambda k: abs(found[k].difference.difference)) == 3
+    assert [each.real for each in found.values()] == [True, False, False, False]
+    sentence = summarise(made, rows).sentences[3]
+    assert sentence.startswith("Their shape biases differ under 1 of 4 conditions that tell")
+    assert ", most under clean: " in sentence
+
+
+def test_the_verdict_quotes_the_difference_that_was_tested() -> None:
+    made, rows = answers(0, [[0.2] * 4, [0.5] * 4])
+    tested = between(conflict(made, rows))[0].difference
+    assert tested.n < 120
+    words = f"the two differ (one less two on the scenes that both answer by a cue: {points(tested)})"
+    assert words in summarise(made, rows).verdict
+
+
 def test_undefined_cases_are_counted_and_shown() -> None:
-    """Conditions that hardly an answer by a cue is left under, classes with few of them, and blank maps."""
-    made, rows = answers(0, 0.3, neither=0.97, images=60)
+    """Conditions with few scenes, classes with few of them, and blank maps."""
+    made, rows = answers(0, 0.3, neither=0, images=9)
     rows["tags"]["energy_tagged"][:7] = math.nan
     found = summarise(made, rows)
     assert found.differs is None
@@ -287,8 +367,9 @@ def test_undefined_cases_are_counted_and_shown() -> None:
     assert found.undefined[0].startswith(
         "4 conditions have fewer than 10 scenes that both networks answer by a cue"
     )
-    assert found.undefined[1].startswith("40 cells of the tables by class have fewer than 10")
-    assert found.undefined[2].startswith(
+    assert found.undefined[1].startswith("Of 3 degraded conditions, 3 of one and 3 of two are not compared")
+    assert found.undefined[2].startswith("40 cells of the tables by class have fewer than 10")
+    assert found.undefined[3].startswith(
         "one has no positive evidence in 7 maps of scenes with a tag, 0 without it"
     )
     first = found.tables["Shape bias by class of the shape"][0]

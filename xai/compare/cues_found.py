@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from xai.compare import tags_found
+from xai.compare import cues_words, tags_found
 from xai.compare.phrases import (
     FEWEST,
     difference_json,
-    listed,
-    p_words,
     percent,
     points,
     share,
@@ -79,14 +77,27 @@ def _paired(found: Conflict, first: np.ndarray, second: np.ndarray) -> Differenc
 
 def between(found: Conflict) -> dict[int, Compared]:
     """Shape bias of A less that of B by number of the condition: exact McNemar p, Holm over the conditions. Conditions
-    with fewer than `FEWEST` scenes that both answer by a cue are left out."""
-    return _family({number: _paired(found, *found.cue[:, number]) for number in range(found.cue.shape[1])})
+    under which one of them guesses (see `Conflict.follows`), or with fewer than `FEWEST` scenes that both answer by a
+    cue, are left out: there is no bias to compare."""
+    return _family(
+        {
+            number: _paired(found, *found.cue[:, number])
+            for number in range(found.cue.shape[1])
+            if found.follows(0, number) and found.follows(1, number)
+        }
+    )
 
 
 def since_clean(found: Conflict) -> dict[tuple[int, int], Compared]:
     """Shape bias under a condition less that on the same clean scenes, by network and number of the condition: exact
-    McNemar p, Holm over networks and conditions."""
-    pairs = [(place, number) for place in range(2) for number in range(1, found.cue.shape[1])]
+    McNemar p, Holm over networks and conditions. Left out are conditions under which the network guesses (all, where
+    it does on clean scenes): an answer that is the same for every scene has a shape bias of a half, and no cue."""
+    pairs = [
+        (place, number)
+        for place in range(2)
+        for number in range(1, found.cue.shape[1])
+        if found.follows(place, 0) and found.follows(place, number)
+    ]
     return _family(
         {
             (place, number): _paired(found, found.cue[place, number], found.cue[place, 0])
@@ -117,12 +128,12 @@ def summarise(facts: Facts, rows: Measured) -> Found:
     found, tags = conflict(facts, rows), tags_found.tags(facts, rows)
     differences, changes = between(found), since_clean(found)
     return Found(
-        f"{_verdict(facts, found, differences)}; {tags_found.verdict(facts, tags)}.",
+        f"{cues_words.verdict(facts, found, differences)}; {tags_found.verdict(facts, tags)}.",
         (
-            *_bias_words(facts, found),
-            *_between_words(facts, differences),
-            *_change_words(facts, changes),
-            *_guess_words(facts, found),
+            *cues_words.bias_words(facts, found),
+            *cues_words.between_words(facts, differences),
+            *cues_words.change_words(facts, changes),
+            *cues_words.guess_words(facts, found),
             *tags_found.sentences(facts, tags),
         ),
         {**_numbers(facts, found, differences, changes), "tags": tags_found.numbers(tags)},
@@ -131,88 +142,9 @@ def summarise(facts: Facts, rows: Measured) -> Found:
             **{f"Shape bias by class of the {cue}": _class_rows(facts, found, cue) for cue in CUES},
             "The tag in the corner": tags_found.rows_of(facts, tags),
         },
-        (*_undefined(facts, found, differences), *tags_found.undefined(facts, tags)),
+        (*_undefined(facts, found, differences, changes), *tags_found.undefined(facts, tags)),
         any(each.real for each in differences.values()) if differences else None,
     )
-
-
-def _verdict(facts: Facts, found: Conflict, differences: dict[int, Compared]) -> str:
-    biases = [found.bias(place) for place in range(2)]
-    words = [
-        f"{name} in {100 * bias.share:.0f} %" if bias else f"{name} never by either"
-        for name, bias in zip(facts.names, biases, strict=True)
-    ]
-    if 0 not in differences:
-        told = "too few scenes tell whether they differ"
-    elif differences[0].real:
-        told = "the two differ"
-    else:
-        told = "no difference between the two was found"
-    start = "Where shape and texture disagree, answers by one of them follow the shape"
-    return f"{start} for {words[0]} and for {words[1]} of cases: {told}"
-
-
-def _bias_words(facts: Facts, found: Conflict) -> list[str]:
-    return [
-        f"{name} follows the shape in {percent(found.bias(place))} of its clean answers that follow a cue; "
-        f"{percent(found.neither(place))} of all clean answers follow neither."
-        for place, name in enumerate(facts.names)
-    ]
-
-
-def _between_words(facts: Facts, differences: dict[int, Compared]) -> list[str]:
-    if not differences:
-        return []
-    a, b = facts.names
-    start = f"On clean scenes that both answer by a cue, {a} follows the shape more often than {b} by "
-    first = (
-        [f"{start}{points(differences[0].difference)}, {p_words(differences[0].p_holm)} after Holm."]
-        if 0 in differences
-        else []
-    )
-    real = [number for number, each in differences.items() if each.real]
-    largest = max(differences, key=lambda number: abs(differences[number].difference.difference))
-    found = differences[largest]
-    return [
-        *first,
-        f"Their shape biases differ under {len(real)} of {len(differences)} conditions (exact McNemar, Holm); the "
-        f"largest difference is {points(found.difference)}, {p_words(found.p_holm)}, under "
-        f"{facts.conditions[largest].words}.",
-    ]
-
-
-def _change_words(facts: Facts, changes: dict[tuple[int, int], Compared]) -> list[str]:
-    words = []
-    for place, name in enumerate(facts.names):
-        own = {number: each for (at, number), each in changes.items() if at == place}
-        if not own:
-            continue
-        largest = max(own, key=lambda number: abs(own[number].difference.difference))
-        real = sum(each.real for each in own.values())
-        words.append(
-            f"Degradation changes the shape bias of {name} under {real} of {len(own)} conditions (same scenes, exact "
-            f"McNemar, Holm), most under {facts.conditions[largest].words}: {points(own[largest].difference)}, "
-            f"{p_words(own[largest].p_holm)}."
-        )
-    return words
-
-
-def _guess_words(facts: Facts, found: Conflict) -> list[str]:
-    """Where answers say nothing of cues, and what that does to the bias on the way there."""
-    words = []
-    for place, name in enumerate(facts.names):
-        guessed = _guessed(facts, found, place)
-        if guessed:
-            words.append(
-                f"{name} follows the two cues no more often than guesses would ({200 / found.count:.0f} %) under "
-                f"{listed(guessed)}: its shape bias there says nothing, as guesses have one of 50 %, and what it gains "
-                f"under other degradations may be guesses too."
-            )
-    return words
-
-
-def _guessed(facts: Facts, found: Conflict, place: int) -> list[str]:
-    return [each.words for number, each in enumerate(facts.conditions) if not found.follows(place, number)]
 
 
 def _numbers(
@@ -243,7 +175,7 @@ def _numbers(
             }
             for place in range(2)
         ],
-        "guessed": [_guessed(facts, found, place) for place in range(2)],
+        "guessed": [cues_words.guessed(facts, found, place) for place in range(2)],
         "by_class": {
             cue: [[share_json(each) for each in pair] for pair in by_class(found, cue, len(facts.classes))]
             for cue in CUES
@@ -283,17 +215,16 @@ def _class_rows(facts: Facts, found: Conflict, cue: str) -> Rows:
     return rows
 
 
-def _undefined(facts: Facts, found: Conflict, differences: dict[int, Compared]) -> list[str]:
-    missing = [c.words for number, c in enumerate(facts.conditions) if number not in differences]
+def _undefined(
+    facts: Facts,
+    found: Conflict,
+    differences: dict[int, Compared],
+    changes: dict[tuple[int, int], Compared],
+) -> list[str]:
     few = sum(
         each is None for cue in CUES for pair in by_class(found, cue, len(facts.classes)) for each in pair
     )
-    sentences = []
-    if missing:
-        sentences.append(
-            f"{len(missing)} conditions have fewer than {FEWEST} scenes that both networks answer by a cue, and no "
-            f"difference: {listed(missing)}."
-        )
+    sentences = [*cues_words.untested(facts, found, differences), *cues_words.unchanged(facts, changes)]
     if few:
         sentences.append(
             f"{few} cells of the tables by class have fewer than {FEWEST} counted answers and no share."
@@ -311,8 +242,10 @@ def method(facts: Facts, rows: Measured) -> str:
     return (
         f"Shape bias (Geirhos et al., 2019) was measured on {asked[0]:,} clean scenes of cue10 conflict{degraded}, "
         f"as the share of answers with the shape's class among answers with the shape's or the texture's, with "
-        f"Wilson intervals. Networks were compared on scenes that both answer by a cue, and conditions with the same "
-        f"clean scenes, by exact McNemar tests, Holm-corrected over conditions (and networks), with BCa bootstrap "
-        f"intervals; these tests speak of the two networks, not of all that could be trained alike. "
+        f"Wilson intervals. Conditions under which a network's answers follow a cue no more often than guesses would "
+        f"({200 / found.count:.0f} %, by the Wilson interval) were not tested. Networks were compared on scenes that "
+        f"both answer by a cue, and conditions with the same clean scenes, by exact McNemar tests, Holm-corrected over "
+        f"conditions (and networks), with BCa bootstrap intervals; these tests speak of the two networks, not of all "
+        f"that could be trained alike. "
         f"{tags_found.method(facts, tags_found.tags(facts, rows))}"
     )

@@ -81,7 +81,7 @@ class Tagged:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether answers follow the tag and whether the map lands on it, from p values adjusted over both networks."""
+    """Whether answers follow the tag and whether it draws the map, from p values adjusted over both networks."""
 
     tagged: Tagged
     p_holm: tuple[float, ...]
@@ -94,11 +94,10 @@ class Verdict:
 
     @property
     def lands(self) -> bool:
-        """Whether the map has more energy on the tag than the tag's share of the picture, and that because of the
-        tag: it has more than without, or the answers follow the tag. A network that goes by the corner looks there with
-        or without a tag, and the maps of others may lie there for no such reason."""
+        """Whether the tag draws the map: it has more energy there than without the tag, and more than the tag's share
+        of the picture. What lies there with and without a tag does not show it, whatever the answers follow."""
         drawn = self.p_holm[2] < REAL and self.tagged.drawn.value > 0
-        return bool((drawn or self.follows) and self.tagged.energy("tagged").low > CHANCE)
+        return bool(drawn and self.tagged.energy("tagged").low > CHANCE)
 
 
 def tags(facts: Facts, rows: Measured) -> tuple[Verdict, Verdict]:
@@ -121,11 +120,11 @@ def verdict(facts: Facts, found: Sequence[Verdict]) -> str:
     following = [name for name, each in zip(facts.names, found, strict=True) if each.follows]
     landing = [name for name, each in zip(facts.names, found, strict=True) if each.lands]
     answers = f"a tag that betrays the class sways the answers of {listed(following)}"
-    maps = f"the heatmap of {listed(landing)} lands on it"
+    maps = f"it draws the heatmap of {listed(landing)}"
     return ", and ".join(
         (
             answers if following else "no answers were found to follow a tag that betrays the class",
-            maps if landing else "no heatmap was found to land on it",
+            maps if landing else "no heatmap was found to be drawn to it",
         )
     )
 
