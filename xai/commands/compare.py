@@ -67,13 +67,14 @@ def _study(arguments: argparse.Namespace) -> Study:
     from xai.compare.study import Study
 
     names, scale = _degradations(arguments)
+    a, b = ("" if layer == _OWN else layer for layer in arguments.layers)
     return Study(
         models=tuple(arguments.models),
         dataset=arguments.dataset,
         split=arguments.split,
         limit=arguments.limit,
         method=arguments.method,
-        layers=tuple("" if layer == _OWN else layer for layer in arguments.layers),
+        layers=(a, b),
         degradations=names,
         scale=scale,
         seed=arguments.seed,

@@ -16,7 +16,7 @@ from xai.compare.sections import ORDER, Section
 
 Told = Callable[[float, float, str], None]
 """Called as `told(done, total, what)`, in shares of the time: `done / total` is how much of it has passed."""
-SECONDS = dict(zip(ORDER, (60.0, 90.0, 10.0, 100.0, 60.0, 40.0, 5.0, 5.0), strict=True))
+SECONDS = dict(zip(ORDER, (60.0, 150.0, 20.0, 100.0, 60.0, 40.0, 5.0, 5.0), strict=True))
 """About the seconds that a section takes of one core: two small networks, 2,000 images and 16 conditions, each section
 after those before it, whose heatmaps it need not make again. Only ratios matter."""
 TASKS = dict(zip(ORDER, (6.0, 30.0, 4.0, 5.0, 36.0, 1.0, 1.0, 1.0), strict=True))
