@@ -97,8 +97,7 @@ def _command(study: Study) -> str:
     words += [
         f"--limit {study.limit or 'all'} --method {study.method} --scale {study.scale} --seed {study.seed}"
     ]
-    if study.degradations:
-        words.append(f"--degradations {' '.join(study.degradations)}")
+    words.append(f"--degradations {' '.join(study.degradations or ('none',))}")
     if any(study.layers):
         words.append(f"--layers {' '.join(shlex.quote(layer or 'default') for layer in study.layers)}")
     return " ".join([*words, "--out report"])
