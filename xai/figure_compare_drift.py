@@ -14,8 +14,9 @@ from matplotlib.ticker import MaxNLocator
 
 from data.corruption_constants import SCALES
 from data.degradations import DEGRADATIONS, severity_levels
-from xai.compare.drift_results import Drifted, Lead
-from xai.compare.drift_words import accuracy
+from xai.compare.drift_leads import RESOLUTION, Lead
+from xai.compare.drift_results import Drifted
+from xai.compare.drift_words import spread
 from xai.compare.phrases import FEWEST
 from xai.compare.resampling import Estimate
 from xai.figure_parts import CLEAN_COLOUR, DEGRADED_COLOUR, WIDTHS, Sheet, wrapped
@@ -69,7 +70,7 @@ def curves_figure(found: Drifted) -> Figure:
 
     def right(axes: Axes, name: str) -> None:
         for k in (0, 1):
-            shares = [accuracy(found, k, place) for place in (-1, *found.places(name))]
+            shares = [found.accuracy(k, place) for place in (-1, *found.places(name))]
             axes.set_xticks(range(len(shares)))
             _band(axes, range(len(shares)), [_percent(each) for each in shares], _look(k))
 
@@ -274,6 +275,7 @@ def order_figure(found: Drifted) -> Figure:
         for each in found.leads:
             row = names.index(each.degradation) + (0.18 if each.network else -0.18)
             _dot(axes, each, row, reach)
+        axes.axvspan(-RESOLUTION, RESOLUTION, color="#e6e6e6", linewidth=0, zorder=0)
         axes.axvline(0, color="#777777", linewidth=0.6)
         axes.set_yticks(range(len(names)), [DEGRADATIONS[name].title for name in names])
         axes.set_ylim(len(names) - 0.4, -0.6)
@@ -315,13 +317,15 @@ def _dot(axes: Axes, each: Lead, row: float, reach: float) -> None:
 
 def _order_caption(found: Drifted) -> str:
     counts = " and ".join(
-        f"{max((each.images for each in found.leads if each.network == k), default=0):,} ({letter})"
+        f"{spread([each.images for each in found.leads if each.network == k])} ({letter})"
         for k, letter in enumerate("AB")
     )
     return (
         "The severity at which 1 − rank correlation of the maps reaches half of its final value, less that at which the"
-        f" loss of accuracy does, of the images right when clean: up to {counts}. Lines are 95 % paired bootstrap"
-        " intervals; marks are full where an order is shown (interval without 0, and p by Holm over all rows below"
-        " 0.05). Not defined where maps or accuracy hardly change. Severities are levels of the scale"
+        f" net loss of accuracy does, of all images, right or wrong when clean: {counts}. Lines are 95 % paired"
+        " bootstrap intervals, which take both curves for straight lines between the severities; in the grey band"
+        f" ({RESOLUTION:g} levels to either side) the two are closer than these severities can tell. Marks are full"
+        " where an order is shown (outside the band, interval without 0, and p by Holm over all rows below 0.05). Not"
+        " defined where maps or accuracy hardly change. Severities are levels of the scale"
         f" {SCALES[found.facts.study.scale]}."
     )

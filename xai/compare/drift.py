@@ -1,4 +1,4 @@
-"""How far heatmaps move as images get worse, and whether they move before the answers fall."""
+"""How far heatmaps move as images get worse, and whether they move before accuracy falls."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import numpy as np
 import torch
 
 from xai.attribution import METHODS, no_evidence
-from xai.compare import drift_words, map_metrics, resampling
-from xai.compare.drift_results import LEAST_CHANGE, Drifted, read
+from xai.compare import drift_tables, drift_words, map_metrics, resampling
+from xai.compare.drift_leads import LEAST_CHANGE, RESOLUTION
+from xai.compare.drift_results import Drifted, read
 from xai.compare.maps import Maps
+from xai.compare.phrases import moving_words
 from xai.compare.sections import Found, Measured, Section, Table, register
 from xai.compare.study import Facts
 from xai.comparison import TOP_SHARE
@@ -41,11 +43,17 @@ def compared(before: Maps, after: Maps, method: str, grid: tuple[int, int]) -> T
 
     `spearman` in [-1, 1], `overlap` of the top 20 % of cells in [0, 1], `shift` of the centre of the positive part as
     a share of the image's width, `entropy` of that part (normalised, in [0, 1]) less the clean one's; the `own_` ones
-    have the map for the class that is predicted now, `common` is the rank correlation on `grid`. `kept`: whether that
-    class is the clean one. Equal maps have not moved (1, 1, 0, 0), whichever of their cells tie.
+    have the map for the class that is predicted now, `common` is the rank correlation on `grid` and `hirescam` that of
+    HiResCAM's maps there. `kept`: whether that class is the clean one; `same`: whether all numbers of the answer and of
+    the map are the clean ones. Equal maps have not moved (1, 1, 0, 0), whichever of their cells tie.
     """
     clean, fixed, own = before.maps[method], after.maps[method], after.for_predicted[method]
-    common = (map_metrics.pooled(maps, grid) for maps in (clean, fixed))
+    common = {
+        name: map_metrics.spearman_rows(
+            *(map_metrics.pooled(each.maps[name], grid) for each in (before, after))
+        )
+        for name in {method, "hirescam"}
+    }
     columns = {
         "spearman": map_metrics.spearman_rows(clean, fixed),
         "overlap": _overlap(clean, fixed),
@@ -53,9 +61,12 @@ def compared(before: Maps, after: Maps, method: str, grid: tuple[int, int]) -> T
         "entropy": map_metrics.entropy_rows(fixed) - map_metrics.entropy_rows(clean),
         "own_spearman": map_metrics.spearman_rows(clean, own),
         "own_overlap": _overlap(clean, own),
-        "common": map_metrics.spearman_rows(*common),
+        "common": common[method],
+        "hirescam": common["hirescam"],
     }
-    flags = {"kept": after.predicted == before.predicted, "right": after.correct, "blank": blank(fixed)}
+    same = (clean == fixed).all(axis=(1, 2)) & (before.logits == after.logits).all(axis=1)
+    kept = after.predicted == before.predicted
+    flags = {"kept": kept, "same": same, "right": after.correct, "blank": blank(fixed)}
     return {name: values.astype(np.float32) for name, values in columns.items()} | flags
 
 
@@ -96,8 +107,8 @@ def summarise(facts: Facts, rows: Measured) -> Found:
     return Found(
         verdict=drift_words.verdict(found),
         sentences=drift_words.sentences(found),
-        numbers=drift_words.numbers(found),
-        tables=drift_words.tables(found),
+        numbers=drift_tables.numbers(found),
+        tables=drift_tables.tables(found),
         undefined=drift_words.undefined(found),
         differs=any(each.real for each in found.versus),
     )
@@ -112,24 +123,32 @@ def draw(facts: Facts, rows: Measured) -> dict[str, Figure]:
 
 def method(facts: Facts, rows: Measured) -> str:
     """How the numbers were made, for a paper."""
-    grids = " and ".join(f"{h} x {w}" for h, w in (network.grid for network in facts.networks))
+    networks = facts.networks
+    taps = " and ".join(f"{one.layer}, {one.grid[0]} x {one.grid[1]}" for one in networks)
     a, b = facts.common_grid
+    idle = len(results(facts, rows).idle)
     return (
         f"The {METHODS[facts.study.method].title} map of each degraded image was compared with that of the clean image,"
-        f" both for the class predicted on the clean image and on the layer's own grid ({grids}), over"
-        f" {facts.images:,} images and {len(facts.conditions) - 1} conditions: Spearman's rank correlation, overlap of"
-        f" the {100 * TOP_SHARE:g} % highest cells (ties by lot), distance of the centres of the positive parts as a"
-        " share of the width, and change of the positive part's entropy, normalised by that of an even map; the first"
-        " two also for the class predicted on the degraded image. Means have 95 % bootstrap intervals over images"
-        f" ({resampling.RESAMPLES:,} resamples that hold all conditions of an image together). A and B were compared"
-        f" image by image on the common grid of {a} x {b} by sign flips ({resampling.FLIPS:,} draws), adjusted by Holm"
-        " over all conditions. Whether maps move before accuracy falls was asked of the images that are right when"
-        " clean: the severities at which 1 - rank correlation and the loss of accuracy reach half of their final value"
-        " (linear between severities), and the paired bootstrap interval of their difference, adjusted by Holm over"
-        " networks and degradations; it was left open where the final change of either is below"
-        f" {100 * LEAST_CHANGE:g} points or its interval includes 0. This compares the shapes of two curves, each in"
-        " its own unit; it says nothing of causes."
+        f" both for the class predicted on the clean image and on the tapped layer's own grid ({taps}), over"
+        f" {facts.images:,} images and {moving_words(len(facts.conditions) - 1 - idle, idle)}: Spearman's rank"
+        f" correlation, overlap of the {100 * TOP_SHARE:g} % highest cells (ties by lot), distance of the centres of"
+        " the positive parts as a share of the width, and change of the positive part's entropy, normalised by that of"
+        " an even map; the first two also for the class predicted on the degraded image. Means have 95 % bootstrap"
+        f" intervals over images ({resampling.RESAMPLES:,} resamples that hold all conditions of an image together). A"
+        f" and B were compared image by image on the common grid of {a} x {b} by sign flips ({resampling.FLIPS:,}"
+        f" draws), adjusted by Holm over all conditions that change anything{_AGAIN[facts.study.method != 'hirescam']}."
+        " Whether maps move before accuracy falls was asked of all images, right or wrong when clean: the severities"
+        " at which 1 - rank correlation and the net loss of accuracy (answers that have become wrong less those that"
+        " have become right) reach half of their final value (linear between severities), and the paired bootstrap"
+        " interval of their difference, adjusted by Holm over networks and degradations. It was left open where the"
+        f" interval includes 0, where the two are less than {RESOLUTION:g} levels apart, which is closer than these"
+        f" severities can tell, and where the final change of either is below {100 * LEAST_CHANGE:g} points; intervals"
+        " know of the images drawn, not of what the curves do between severities. This compares the shapes of two"
+        " curves, each in its own unit; it says nothing of causes."
     )
+
+
+_AGAIN = ("", ", and again with HiResCAM's maps, as a family of their own")
 
 
 def applies(facts: Facts) -> str:
@@ -149,6 +168,7 @@ SECTION = register(
         draw,
         method,
         applies,
+        version=2,
         of_maps=True,
     )
 )

@@ -1,50 +1,67 @@
-"""What is said of map drift: the verdict, sentences, tables and numbers."""
+"""What is said of map drift: the verdict, sentences, and what has no number."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from data.degradations import DEGRADATIONS
 from xai.attribution import METHODS
-from xai.compare.drift_results import MEASURES, Drifted, Lead, Versus
+from xai.compare.drift_leads import RESOLUTION, Lead
+from xai.compare.drift_results import Drifted
 from xai.compare.flip_summary import in_words
-from xai.compare.phrases import FEWEST, listed, percent, share, share_json
-from xai.compare.resampling import Estimate
-from xai.compare.study import LETTERS, nan_to_none
-from xai.metrics import Share
-from xai.results import Condition
-from xai.tables import Cell, Rows, p_value
-
-BY_CONDITION = "Clean against degraded map, by condition"
-BY_PREDICTION = "Drift where the prediction is kept and where it changes"
-AGAINST = "A against B on the same images"
-OTHERS = "Other measures of drift"
-FIRST = "Half of the drift against half of the loss of accuracy"
-Row = dict[str, Cell]
+from xai.compare.phrases import FEWEST, listed, moving_words
+from xai.compare.resampling import decimals
 
 
 def verdict(found: Drifted) -> str:
     """The answer in one sentence."""
-    return f"{_who_moves_more(found)}; {_what_is_first(found)}."
+    if not found.moving:
+        return f"None of {len(found.conditions)} conditions changes an answer or a map, so nothing is known of drift."
+    return f"{'; '.join((_who_moves_more(found), *_by_hirescam(found), _what_is_first(found)))}."
 
 
 def _who_moves_more(found: Drifted) -> str:
-    a, b = found.facts.names
-    counts = Counter(np.sign(each.difference.value) for each in found.versus if each.real)
-    total = len(found.versus)
-    if not counts:
-        return f"No difference is shown in how far the maps of {a} and {b} move under {total} conditions"
+    a, b = _tapped(found)
+    counts = Counter(each.sign for each in found.versus)
+    total = moving_words(len(found.moving), len(found.idle))
+    if not counts[1] + counts[-1]:
+        return f"No difference is shown in how far the maps of {a} and {b} move under {total}"
     if not counts[1] or not counts[-1]:
-        (more, less), count = (a, b) if counts[-1] else (b, a), counts.total()
-        return f"The maps of {more} move further than those of {less} under {count} of {total} conditions"
-    return (
-        f"The maps of {a} move further than those of {b} under {counts[-1]} of {total} conditions and less far under"
-        f" {counts[1]}"
+        (more, less), count = (a, b) if counts[-1] else (b, a), counts[1] + counts[-1]
+        return f"The maps of {more} move further than those of {less} under {count} of {total}"
+    further, less_far = counts[-1], counts[1]
+    return f"The maps of {a} move further than those of {b} under {further} of {total} and less far under {less_far}"
+
+
+def _tapped(found: Drifted) -> tuple[str, str]:
+    """The names of the two, with what is tapped in each where that is not the same."""
+    a, b = found.facts.networks
+    if (a.layer, a.grid) == (b.layer, b.grid):
+        return found.facts.names
+    one, other = (
+        f"{name} ({network.layer}, {network.grid[0]} x {network.grid[1]})"
+        for name, network in zip(found.facts.names, (a, b), strict=True)
     )
+    return one, other
+
+
+def _by_hirescam(found: Drifted) -> Iterator[str]:
+    """Whether maps that add up to the score tell the same, where the study's are others."""
+    if not found.hirescam:
+        return
+    pairs = [
+        (own.sign, other.sign) for own, other in zip(found.versus, found.hirescam, strict=True) if own.sign
+    ]
+    if not pairs:
+        shown = sum(each.real for each in found.hirescam)
+        yield f"by HiResCAM a difference is shown under {shown}" if shown else "nor is one by HiResCAM"
+        return
+    same, opposite = (sum(other == sign * own for own, other in pairs) for sign in (1, -1))
+    against = f" and the opposite under {opposite}" if opposite else ""
+    alike = f"all of these {same}" if same == len(pairs) else f"{same} of these {len(pairs)}"
+    yield f"by HiResCAM the sign is the same under {alike}{against}"
 
 
 def _what_is_first(found: Drifted) -> str:
@@ -54,16 +71,22 @@ def _what_is_first(found: Drifted) -> str:
         return "whether maps move before accuracy falls can't be told, as one of the two hardly changes"
     parts = [f"before accuracy falls in {counts['before']}"]
     parts += [f"after it in {counts['after']}"] if counts["after"] else []
-    left = counts["open"] + counts["undefined"]
-    parts += [f"with no order shown in {left}"] if left else []
-    return f"of {total} pairs of network and degradation, maps move {listed(parts)}"
+    words = {
+        "close": "the two are closer than these severities can tell",
+        "open": "no order is shown",
+        "undefined": "it is not defined",
+    }
+    rest = [f"in {counts[order]} {said}" for order, said in words.items() if counts[order]]
+    untold = f", while {listed(rest)}" if rest else ""
+    return f"of {total} pairs of network and degradation, maps move {listed(parts)}{untold}"
 
 
 def sentences(found: Drifted) -> tuple[str, ...]:
     """What there is to say, with n and intervals."""
-    worst = [_worst(found, name) for name in found.facts.study.degradations]
+    asked = [name for name in found.facts.study.degradations if found.places(name)[-1] in found.moving]
     firsts = [_order(found, number) for number in (0, 1)]
-    return (*worst, _versus(found), *_grids(found), *firsts)
+    versus = (_versus(found), *_versus_hirescam(found)) if found.moving else ()
+    return (*(_worst(found, name) for name in asked), *versus, *_taps(found), *firsts)
 
 
 def _worst(found: Drifted, degradation: str) -> str:
@@ -82,200 +105,107 @@ def _worst(found: Drifted, degradation: str) -> str:
 
 def _versus(found: Drifted) -> str:
     (a, b), (h, w) = found.facts.names, found.facts.common_grid
-    real = [each for each in found.versus if each.real]
-    less = sum(each.difference.value < 0 for each in real)
+    signs = Counter(each.sign for each in found.versus)
     return (
         f"On the same images and a grid of {h} x {w}, the rank correlation of {a} less that of {b} is"
-        f" {found.overall.words(3)} in the mean over conditions; by Holm it is below 0 under {less} and above under"
-        f" {len(real) - less} of {len(found.versus)} conditions."
+        f" {found.overall.words(3)} in the mean over conditions; by Holm it is below 0 under {signs[-1]} and above"
+        f" under {signs[1]} of {moving_words(len(found.moving), len(found.idle))}."
     )
 
 
-def _grids(found: Drifted) -> Iterator[str]:
-    a, b = found.facts.networks
-    if a.grid != b.grid:
+def _versus_hirescam(found: Drifted) -> Iterator[str]:
+    if found.hirescam:
+        (a, b), signs = found.facts.names, Counter(each.sign for each in found.hirescam)
         yield (
-            f"The maps of {found.facts.names[0]} have {a.grid[0]} x {a.grid[1]} cells and those of"
-            f" {found.facts.names[1]} {b.grid[0]} x {b.grid[1]}: numbers of each on its own grid don't compare."
+            f"Of HiResCAM's maps, the rank correlation of {a} less that of {b} is"
+            f" {found.overall_hirescam.words(3)} in the mean over conditions; by Holm it is below 0 under {signs[-1]}"
+            f" and above under {signs[1]} of {len(found.hirescam)}: {listed(list(_by_hirescam(found)))}."
         )
+
+
+def _taps(found: Drifted) -> Iterator[str]:
+    """What of a difference may be due to what is tapped."""
+    if (tapped := _tapped(found)) == found.facts.names:
+        return
+    grids = {network.grid for network in found.facts.networks}
+    own = "; numbers of each on its own grid don't compare" if len(grids) > 1 else ""
+    yield (
+        f"The maps are of {listed(tapped)}: part of a difference may be one of layers and not of networks{own}."
+    )
 
 
 def _order(found: Drifted, network: int) -> str:
     """What moves first in one network."""
     own = [each for each in found.leads if each.network == network]
-    parts = []
-    for order in ("before", "after"):
-        told = [_lead_words(each) for each in own if each.order == order]
-        if told:
-            parts.append(
-                f"its maps reach half of their drift {order} accuracy half of its loss under {listed(told)}"
-            )
-    untold = [in_words(each.degradation) for each in own if each.order in ("open", "undefined")]
-    parts += [f"no order is shown under {listed(untold)}"] if untold else []
-    images = max((each.images for each in own), default=0)
-    return f"{found.facts.names[network]} ({images:,} images right when clean): {'; '.join(parts)}."
-
-
-def _lead_words(each: Lead) -> str:
+    told = {
+        "before": "its maps reach half of their drift before accuracy half of its loss under",
+        "after": "its maps reach half of their drift after accuracy half of its loss under",
+        "close": f"the two are less than {RESOLUTION:g} levels apart, closer than these severities can tell, under",
+    }
+    parts = [f"{words} {listed(_lead_words(own, order))}" for order, words in told.items() if _of(own, order)]
+    untold = {"open": "no order is shown under", "undefined": "it is not defined under"}
+    parts += [
+        f"{words} {listed([in_words(each.degradation) for each in _of(own, order)])}"
+        for order, words in untold.items()
+        if _of(own, order)
+    ]
     return (
-        f"{in_words(each.degradation)} ({each.difference:+.2f} levels, {each.low:+.2f} to {each.high:+.2f})"
+        f"{found.facts.names[network]} ({_images(own)} images, right or wrong when clean; intervals take maps and"
+        f" accuracy for straight lines between severities): {'; '.join(parts)}."
     )
 
 
-def accuracy(found: Drifted, network: int, place: int) -> Share | None:
-    """The share of right answers of a network under a condition; -1 for the clean images."""
-    drifts = found.drifts
-    return share("", drifts.right_clean[network] if place < 0 else drifts.right[network, place])
+def _of(leads: Sequence[Lead], order: str) -> list[Lead]:
+    return [each for each in leads if each.order == order]
 
 
-def kept(found: Drifted, network: int, place: int) -> Share | None:
-    """The share of images whose prediction is the clean one."""
-    return share("", found.drifts.kept[network, place])
+def _lead_words(leads: Sequence[Lead], order: str) -> list[str]:
+    return [f"{in_words(each.degradation)} ({difference_words(each)})" for each in _of(leads, order)]
 
 
-def numbers(found: Drifted) -> dict[str, Any]:
-    """Every number of the section, JSON-able; networks as A and B."""
-    return {
-        "conditions": {
-            each.name: {LETTERS[k]: _condition_numbers(found, k, place) for k in (0, 1)}
-            for place, each in enumerate(found.conditions)
-        },
-        "a_less_b": {each.condition.name: _versus_numbers(each) for each in found.versus},
-        "a_less_b_overall": found.overall.to_json(),
-        "first": [
-            {"network": LETTERS[each.network], "degradation": each.degradation} | each.to_json()
-            for each in found.leads
-        ],
-        "blank": {LETTERS[k]: int(found.drifts.blank_clean[k].sum()) for k in (0, 1)},
-        "clean_accuracy": {LETTERS[k]: share_json(accuracy(found, k, -1)) for k in (0, 1)},
-    }
+def difference_words(each: Lead) -> str:
+    """Such as `-0.31 levels, -0.38 to -0.23`."""
+    value, low, high = (decimals(end, signed=True) for end in (each.difference, each.low, each.high))
+    return f"{value} levels, {low} to {high}"
 
 
-def _condition_numbers(found: Drifted, network: int, place: int) -> dict[str, Any]:
-    means: dict[str, Any] = {measure: {} for measure in MEASURES}
-    for (measure, group), both in found.means.items():
-        means[measure][group] = both[network][place].to_json()
-    return means | {
-        "kept": share_json(kept(found, network, place)),
-        "accuracy": share_json(accuracy(found, network, place)),
-        "blank": int(found.drifts.blank[network, place].sum()),
-    }
+def _images(leads: Sequence[Lead]) -> str:
+    """How many images the orders are of, which is not the same under every degradation where maps are constant."""
+    return spread([each.images for each in leads])
 
 
-def _versus_numbers(each: Versus) -> dict[str, Any]:
-    return {
-        **each.difference.to_json(),
-        "p": nan_to_none(each.p_value),
-        "p_holm": nan_to_none(each.p_holm),
-    }
-
-
-def tables(found: Drifted) -> dict[str, Rows]:
-    """All tables by title."""
-    each = [(k, place) for place in range(len(found.conditions)) for k in (0, 1)]
-    made: dict[str, Rows] = {
-        BY_CONDITION: [_condition_row(found, *where) for where in each],
-        BY_PREDICTION: [_prediction_row(found, *where) for where in each],
-        AGAINST: [_versus_row(one) for one in found.versus],
-        OTHERS: [_other_row(found, *where) for where in each],
-        FIRST: [_first_row(found, one) for one in found.leads],
-    }
-    return {title: rows for title, rows in made.items() if rows}
-
-
-def _where(found: Drifted, network: int, condition: Condition) -> Row:
-    return {"condition": condition.title, "network": found.facts.names[network]}
-
-
-def _cells(name: str, found: Estimate, digits: int = 3) -> Row:
-    """The mean under its heading, and the ends of its interval."""
-    heads = (name, f"{name}: from", f"{name}: to")
-    ends = (found.value, found.low, found.high)
-    return {head: _rounded(value, digits) for head, value in zip(heads, ends, strict=True)}
-
-
-def _rounded(value: float, digits: int = 3) -> float | None:
-    return None if np.isnan(value) else round(float(value), digits) + 0.0
-
-
-def _condition_row(found: Drifted, network: int, place: int) -> Row:
-    mean = found.means["spearman", "all"][network][place]
-    return {
-        **_where(found, network, found.conditions[place]),
-        "n": mean.n,
-        **_cells("rank correlation", mean),
-        "prediction kept": percent(kept(found, network, place)),
-        "accuracy": percent(accuracy(found, network, place)),
-        "blank maps": int(found.drifts.blank[network, place].sum()),
-    }
-
-
-def _prediction_row(found: Drifted, network: int, place: int) -> Row:
-    row = _where(found, network, found.conditions[place])
-    for group in ("kept", "changed"):
-        mean = found.means["spearman", group][network][place]
-        row |= {f"n {group}": mean.n, **_cells(f"rank correlation, {group}", mean)}
-    return row
-
-
-def _versus_row(each: Versus) -> Row:
-    return {
-        "condition": each.condition.title,
-        "n": each.difference.n,
-        **_cells("A − B (rank correlation)", each.difference),
-        "p (Holm)": p_value(nan_to_none(each.p_holm)),
-    }
-
-
-_HEADS = {
-    "overlap": "overlap of the top 20 %",
-    "shift": "centre shift (share of width)",
-    "entropy": "change of entropy",
-    "own_spearman": "rank correlation, predicted class",
-    "own_overlap": "overlap, predicted class",
-}
-
-
-def _other_row(found: Drifted, network: int, place: int) -> Row:
-    row = _where(found, network, found.conditions[place])
-    for measure, head in _HEADS.items():
-        row[head] = found.means[measure, "all"][network][place].words(3)
-    return row
-
-
-def _first_row(found: Drifted, each: Lead) -> Row:
-    words = {"before": "maps first", "after": "accuracy first", "open": "no order shown"}
-    return {
-        "network": found.facts.names[each.network],
-        "degradation": DEGRADATIONS[each.degradation].title,
-        "n": each.images,
-        "half of the drift at (level)": _rounded(each.half_drift, 2),
-        "half of the loss at (level)": _rounded(each.half_loss, 2),
-        "difference (levels)": _rounded(each.difference, 2),
-        "from": _rounded(each.low, 2),
-        "to": _rounded(each.high, 2),
-        "p (Holm)": p_value(nan_to_none(each.p_holm)),
-        "what moves first": words.get(each.order, f"not defined: {each.reason}"),
-    }
+def spread(counts: Sequence[int]) -> str:
+    """Such as `2,000` or `1,990 to 2,000`; `0` for none."""
+    low, high = min(counts, default=0), max(counts, default=0)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def undefined(found: Drifted) -> tuple[str, ...]:
     """Counts of what has no number."""
-    return (*_idle(found), *_blank(found), *_without(found), *_few(found), *_no_order(found))
+    return (
+        *_idle(found),
+        *_blank(found),
+        *_without(found),
+        *_few(found),
+        *_left(found),
+        *_no_order(found),
+    )
 
 
 def _idle(found: Drifted) -> Iterator[str]:
-    """Levels at which nothing happens, as a blur of less than a pixel."""
-    still = (found.drifts.values["spearman"] == 1).all(axis=(0, 2))
-    names = [each.words for each, idle in zip(found.conditions, still, strict=True) if idle]
-    if names:
-        yield f"No map moves at all under {listed(names)}: images of {found.facts.size} px stay as they are there."
+    """Levels at which nothing happens."""
+    if found.idle:
+        yield (
+            f"No answer and no map changes at all under {listed([each.words for each in found.idle])}: images of"
+            f" {found.facts.size} px stay as they are there, and no count, test or mean over conditions has them."
+        )
 
 
 def _blank(found: Drifted) -> Iterator[str]:
     title = METHODS[found.facts.study.method].title
+    degraded_blank = found.drifts.blank[:, found.moving]
     for name, clean, degraded in zip(
-        found.facts.names, found.drifts.blank_clean, found.drifts.blank, strict=True
+        found.facts.names, found.drifts.blank_clean, degraded_blank, strict=True
     ):
         if clean.any() or degraded.any():
             yield (
@@ -287,7 +217,8 @@ def _blank(found: Drifted) -> Iterator[str]:
 
 def _without(found: Drifted) -> Iterator[str]:
     """Constant maps have no ranks."""
-    for name, values in zip(found.facts.names, found.drifts.values["spearman"], strict=True):
+    spearman = found.drifts.values["spearman"][:, found.moving]
+    for name, values in zip(found.facts.names, spearman, strict=True):
         count = int(np.isnan(values).sum())
         if count:
             yield f"In {count:,} of {values.size:,} cases of {name} a map is constant and has no rank correlation."
@@ -298,7 +229,7 @@ def _few(found: Drifted) -> Iterator[str]:
         found.means["spearman", group][k][place].n
         for group in ("kept", "changed")
         for k in (0, 1)
-        for place in range(len(found.conditions))
+        for place in found.moving
     ]
     few = sum(n < FEWEST for n in cells)
     if few:
@@ -306,6 +237,18 @@ def _few(found: Drifted) -> Iterator[str]:
             f"{few} of {len(cells)} groups (network, condition, prediction kept or changed) have fewer than {FEWEST}"
             " images: their means say little."
         )
+
+
+def _left(found: Drifted) -> Iterator[str]:
+    """Images that are in no curve of what moves first."""
+    for number, name in enumerate(found.facts.names):
+        own = [each for each in found.leads if each.network == number and each.left]
+        if own:
+            counts = listed([f"{each.left:,} under {in_words(each.degradation)}" for each in own])
+            yield (
+                f"{name}: of {found.facts.images:,} images, those whose map is constant, clean or at some severity, are"
+                f" left out of what moves first: {counts}."
+            )
 
 
 def _no_order(found: Drifted) -> Iterator[str]:
