@@ -183,3 +183,10 @@ def test_the_server_listens_to_this_machine_alone_and_tells_nobody() -> None:
     assert told["server"]["enableXsrfProtection"] is True
     assert told["server"]["maxUploadSize"] >= settings.FILE_SIZE.default
     assert told["browser"]["gatherUsageStats"] is False
+
+
+def test_the_readme_shows_the_settings_as_the_command_prints_them() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    if "| `XAI_JOBS` |" not in readme:
+        pytest.skip("the README has no table of settings")
+    assert settings.as_markdown() in readme
