@@ -15,6 +15,7 @@ from matplotlib.patches import Patch
 from data.degradations import DEGRADATIONS, SCALES
 from xai.compare.agreement_found import Rows, one_training
 from xai.compare.answers import FEW_IMAGES
+from xai.compare.phrases import listed
 from xai.compare.resampling import Estimate, estimates, mean
 from xai.compare.sections import Measured
 from xai.compare.study import Facts
@@ -274,7 +275,9 @@ def _severity_caption(rows: Rows) -> str:
     a, b = rows.facts.names
     count = int(rows.same.sum())
     scale = SCALES[rows.facts.study.scale]
+    idle = [each.words for each, same in zip(rows.facts.conditions[1:], rows.idle, strict=True) if same]
+    still = f" Every image stays as it is under {listed(idle)}." if idle else ""
     return (
         f"A: {a}, B: {b}. Means with 95 % intervals over the {count:,} images of {rows.facts.study.dataset} on which "
-        f"both predict the same class when clean; maps are for that class. Severities: {scale}."
+        f"both predict the same class when clean; maps are for that class. Severities: {scale}.{still}"
     )

@@ -17,7 +17,7 @@ from data.degradations import DEGRADATIONS, severity_levels
 from xai.compare.drift_leads import RESOLUTION, Lead
 from xai.compare.drift_results import Drifted
 from xai.compare.drift_words import spread
-from xai.compare.phrases import FEWEST
+from xai.compare.phrases import FEWEST, listed
 from xai.compare.resampling import Estimate
 from xai.figure_parts import CLEAN_COLOUR, DEGRADED_COLOUR, WIDTHS, Sheet, wrapped
 from xai.figures import drawing
@@ -250,9 +250,12 @@ def _inches(axes: Axes) -> float:
 
 
 def _curves_caption(found: Drifted) -> str:
-    groups = [each for group in ("kept", "changed") for own in found.means["spearman", group] for each in own]
+    both = [own for group in ("kept", "changed") for own in found.means["spearman", group]]
+    groups = [own[place] for own in both for place in found.moving]
     few = sum(each.n < FEWEST for each in groups)
     left = f" {few} of {len(groups)} means are of fewer than {FEWEST} images and not drawn." if few else ""
+    idle = listed([each.words for each in found.idle])
+    left += f" Every image stays as it is under {idle}." if idle else ""
     return (
         "Above: how far maps move from those of the clean images, for the class predicted there"
         f" ({found.facts.images:,} images; means with 95 % bootstrap bands; 0 is no drift, 1 no relation).{left} Below:"
