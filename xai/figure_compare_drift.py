@@ -16,8 +16,7 @@ from data.corruption_constants import SCALES
 from data.degradations import DEGRADATIONS, severity_levels
 from xai.compare.drift_leads import RESOLUTION, Lead
 from xai.compare.drift_results import Drifted
-from xai.compare.drift_words import spread
-from xai.compare.phrases import FEWEST, listed
+from xai.compare.phrases import FEWEST, listed, spread
 from xai.compare.resampling import Estimate
 from xai.figure_parts import CLEAN_COLOUR, DEGRADED_COLOUR, WIDTHS, Sheet, wrapped
 from xai.figures import drawing

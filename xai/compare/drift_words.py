@@ -11,7 +11,7 @@ from xai.attribution import METHODS
 from xai.compare.drift_leads import RESOLUTION, Lead
 from xai.compare.drift_results import Drifted
 from xai.compare.flip_summary import in_words
-from xai.compare.phrases import FEWEST, listed, moving_words
+from xai.compare.phrases import FEWEST, listed, moving_words, spread
 from xai.compare.resampling import decimals
 
 
@@ -172,12 +172,6 @@ def difference_words(each: Lead) -> str:
 def _images(leads: Sequence[Lead]) -> str:
     """How many images the orders are of, which is not the same under every degradation where maps are constant."""
     return spread([each.images for each in leads])
-
-
-def spread(counts: Sequence[int]) -> str:
-    """Such as `2,000` or `1,990 to 2,000`; `0` for none."""
-    low, high = min(counts, default=0), max(counts, default=0)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def undefined(found: Drifted) -> tuple[str, ...]:

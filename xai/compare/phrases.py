@@ -65,6 +65,12 @@ def moving_words(moving: int, idle: int) -> str:
     return f"{moving} conditions that change anything ({leave} every image as it is)"
 
 
+def spread(counts: Sequence[int]) -> str:
+    """Such as `2,000` or `1,990 to 2,000`; `0` for none."""
+    low, high = min(counts, default=0), max(counts, default=0)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
 def listed(words: Sequence[str]) -> str:
     """Words as a sentence lists them: `a`, `a and b`, `a, b and c`."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""

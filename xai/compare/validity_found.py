@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from xai.compare.baselines import WORDS
-from xai.compare.phrases import listed
+from xai.compare.phrases import listed, spread
 from xai.compare.sections import Found, Measured
 from xai.compare.study import LETTERS, Facts, nan_to_none
 from xai.compare.validity_cards import (
@@ -257,11 +257,6 @@ def _undefined(card: Card) -> Iterator[str]:
     missing_ranks = [stage.undefined for stage in card.stages]
     if any(drawn) or any(missing_ranks):
         yield (
-            f"{network}: with weights drawn anew, of {card.stages[0].maps:,} maps at each step {_range(drawn)} are"
-            f" blank and {_range(missing_ranks)} have no rank correlation."
+            f"{network}: with weights drawn anew, of {card.stages[0].maps:,} maps at each step {spread(drawn)} are"
+            f" blank and {spread(missing_ranks)} have no rank correlation."
         )
-
-
-def _range(counts: list[int]) -> str:
-    low, high = min(counts), max(counts)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
