@@ -259,6 +259,25 @@ def test_a_strategy_is_registered_once() -> None:
 # The section
 
 
+def test_maps_of_two_classes_are_not_compared() -> None:
+    labels = ROWS["images"]["label"].astype(int)
+    apart = np.arange(IMAGES) % 3 == 0
+    plain = np.full(IMAGES, 0.5, np.float32)
+    plain[apart] = -0.9  # what two maps of two classes may well have
+    plain[1] = np.nan  # and one that is constant
+    rows = rows_of(FACTS, predicted_b=np.where(apart, (labels + 1) % 3, labels), agreement=plain)
+    pool, found = pool_of(FACTS, rows), examples.summarise(FACTS, rows)
+    assert np.isnan(pool.values["agreement"][apart]).all()
+    mean = found.numbers["means"]["agreement"]
+    assert (mean["value"], mean["n"]) == (0.5, int((~apart).sum()) - 1)
+    assert any(
+        f"for {apart.sum()} of 61 images to which they answer differently" in u for u in found.undefined
+    )
+    assert any("Agreement of A and B is not defined for 1 of 61 images: a map" in u for u in found.undefined)
+    assert not set(propose(FACTS, rows, IMAGES, 8, "typical").rows) & set(np.flatnonzero(apart).tolist())
+    assert "where both give the same answer" in examples.method(FACTS, rows)
+
+
 def test_what_is_told_of_all_images() -> None:
     labels = ROWS["images"]["label"].astype(int)
     rows = rows_of(FACTS, predicted_b=np.where(np.arange(IMAGES) < 20, (labels + 1) % 3, labels))

@@ -57,6 +57,8 @@ def accuracy_figure(facts: Facts, found: Errors) -> Figure:
         _starred(axes, [each.real for each in found.compared])
         _conditions(axes, titles, "accuracy (%) with 95 % interval")
         axes.set_yticks(range(len(titles)), titles, fontsize=6 if step > 0.15 else 5)
+        for k in found.idle:
+            axes.get_yticklabels()[k].set_color("#8c8c8c")
         axes = sheet.axes(left + room + 0.2, top, room, body)
         _kappas(axes, found)
         _conditions(axes, titles, "error consistency (kappa) with 95 % interval")
@@ -97,6 +99,7 @@ def _kappas(axes: Axes, found: Errors) -> None:
         axes.hlines(row, each.low, each.high, color="#333333", linewidth=0.9)
         face = "white" if found.few_errors(row) else "#333333"
         axes.plot(each.kappa, row, "D", color="#333333", markerfacecolor=face, markersize=2.8)
+        axes.plot(found.ceilings[row], row, "|", color="#777777", markersize=5, markeredgewidth=0.8)
     axes.axvline(0, color="#777777", linestyle=":", linewidth=0.8)
     if found.seeds is not None:
         values = [row.value for row in found.seeds.seeds if not np.isnan(row.value)]
@@ -111,6 +114,13 @@ def _accuracy_legend(sheet: Sheet, facts: Facts, found: Errors) -> None:
     handles.append(
         Line2D([], [], color="#333333", marker="D", markersize=2.8, linewidth=0.9, label="A and B")
     )
+    largest: dict[str, Any] = {
+        "marker": "|",
+        "markersize": 5,
+        "linestyle": "",
+        "label": "largest kappa at these accuracies",
+    }
+    handles.append(Line2D([], [], color="#777777", **largest))
     if found.seeds is not None and found.seeds.below is not None:
         label = "two seeds of one training, clean"
         handles.append(Line2D([], [], color="#009e73", linestyle="--", linewidth=0.8, label=label))
@@ -134,6 +144,8 @@ def _legend(sheet: Sheet, handles: Sequence[Line2D]) -> None:
 
 def _accuracy_notes(found: Errors) -> str:
     told = f"n = {len(found.answered.labels):,} images. * A and B differ (McNemar, Holm over the conditions)."
+    if found.idle:
+        told += " Grey names: no answer of either changes there; such conditions are not counted or tested."
     if any(found.few_errors(k) for k in range(len(found.consistencies))):
         told += " Hollow: A or B has fewer than 10 wrong or right answers, so that kappa says little."
     return told + " Kappa: 1 the same errors, 0 as many in common as chance gives."
@@ -195,6 +207,7 @@ def _class_notes(facts: Facts, found: Errors, shown: int) -> str:
     more = f" {left_out:,} classes that move less are left out." if left_out else ""
     return (
         f"Jensen-Shannon divergence of the clean and the degraded answers to a class's images ({facts.images:,} images "
-        "in all), with the middle 95 % of resampled images: 0 for the same answers. Filled: changed beyond chance; "
-        f"* A's answers move otherwise than B's (swaps within images, Holm over the classes).{more}"
+        "in all) with the jackknife's 95 % interval: 0 for the same answers. Filled: changed beyond chance; * A's "
+        "answers move otherwise than B's, to other classes or further (swaps within images, Holm over the classes)."
+        f"{more}"
     )

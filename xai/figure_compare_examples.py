@@ -61,7 +61,8 @@ def distribution_figure(facts: Facts, pool: Pool, found: Mapping[str, Proposal])
     )
     below = wrapped(
         f"Above: images of each value, n = {len(pool):,}. Below: the examples of each way to choose, "
-        f"{max(each.asked for each in found.values())} asked for, seed {facts.study.seed}.{where}",
+        f"{max(each.asked for each in found.values())} asked for, seed {facts.study.seed}.{where} "
+        f"Agreement is where A and B give the same answer to the clean image, n = {int(pool.one_answer.sum()):,}.",
         150,
     )
     with drawing():

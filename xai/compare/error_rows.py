@@ -134,8 +134,8 @@ def _class_row(a: Shift, b: Shift, versus: Versus) -> Row:
     row: Row = {"class": a.name, "n": a.images}
     for letter, each in (("A", a), ("B", b)):
         row |= {f"{letter} (bits)": _round(each.value), f"{letter} from": _round(each.low)}
-        row |= {f"{letter} to": _round(each.high), f"{letter} chance (taken off)": _round(each.chance)}
-        row |= {f"{letter} p (Holm)": _p(each.p_holm), f"{letter} names more": each.gains}
+        row |= {f"{letter} to": _round(each.high), f"{letter} p (Holm)": _p(each.p_holm)}
+        row |= {f"{letter} names more": each.gains}
         row |= {f"{letter} more (% of the class)": _percent(each.gained)}
     row |= {"A and B apart (% of the class)": _percent(versus.apart), "by chance %": _percent(versus.chance)}
     row |= {"A and B p (Holm)": _p(versus.p_holm), "A more to": versus.more_a, "B more to": versus.more_b}

@@ -110,7 +110,7 @@ def over_networks(
 ) -> SeedNull | None:
     """The permutation test of the kappas of all pairs of networks, those of A's training and of B's (`sides`).
 
-    None without two networks of each training, of which one can't be told from the other, and where a kappa is undefined.
+    None without two networks of each training, for one network in both, and where a kappa is undefined.
     """
     names = [name for side in sides for name in side if name in correct]
     if any(sum(name in correct for name in side) < 2 for side in sides) or len(set(names)) < len(names):

@@ -5,9 +5,10 @@ matrix. How far it moves is the Jensen-Shannon divergence of the clean and the d
 answers and at most 1. Whether A's moves as B's does is seen in the differences of the shares themselves, as a
 divergence has no direction. All tests swap answers within images, so they are paired.
 
-A divergence of few images is too large, as it is never below 0: by `chance`, the mean of random swaps, which is taken
-off the value. Resamples of the images bear it twice, so their percentiles are moved down by twice as much; in
-simulations that interval holds the true value in 92 % of cases and more from 50 images on (80 % and more with 20).
+A divergence of few images is too large, as it is never below 0, and resamples of them add as much again. The jackknife
+takes that off: values and intervals are those of leaving out one image after the other. Where 10 to 90 % of answers
+were changed in simulations, the interval held the true value in 92 to 96 % of cases with 200 images, in 86 to 96 % with
+50 and in 84 to 97 % with 20: less where only a handful of answers change, or all but a handful.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from xai.compare.answers import FEW_IMAGES, UNKNOWN
 from xai.statistics import holm
 
 DRAWS = 9_999
-RESAMPLES = 2_000
 Pair = tuple[np.ndarray, np.ndarray]
 """Answers of one network to the images of one class, clean and degraded, int64 `(n,)` in [0, K)."""
 _SLACK = 1e-12
@@ -30,10 +30,10 @@ _SLACK = 1e-12
 
 @dataclass(frozen=True)
 class Shift:
-    """How far one class's answers moved: `value` in bits, chance taken off, with its 95 % interval, none below 0.
+    """How far one class's answers moved: `value` in bits with its 95 % interval, none below 0; `p_value` is the share
+    of draws that are as far apart when clean and degraded answers are swapped at random within images.
 
-    `chance` is the mean divergence when clean and degraded answers are swapped at random within images: what so few
-    images give of themselves. `gains` is the class named more often than before by the most images, `gained` the share
+    `gains` is the class named more often than before by the most images, `gained` the share
     of the class's images by which. All but `name` and `images` are NaN, and `gains` is empty, for a class with fewer
     than `FEW_IMAGES` images.
     """
@@ -43,7 +43,6 @@ class Shift:
     value: float = np.nan
     low: float = np.nan
     high: float = np.nan
-    chance: float = np.nan
     p_value: float = np.nan
     p_holm: float = np.nan
     gains: str = ""
@@ -81,7 +80,7 @@ class Versus:
 
 @dataclass(frozen=True)
 class Shifts:
-    """Of all classes in order: how far the answers of A and of B moved, and A beside B. Holm over the classes of each."""
+    """Of all classes in order: how far the answers of A and of B moved, and A beside B (Holm over the classes)."""
 
     a: tuple[Shift, ...]
     b: tuple[Shift, ...]
@@ -125,8 +124,7 @@ def shifts(labels: np.ndarray, a: Pair, b: Pair, names: Sequence[str], seed: int
         pairs = [(first[own] % len(titles), second[own] % len(titles)) for first, second in (a, b)]
         for side, pair in zip(sides, pairs, strict=True):
             side.append(_shift(name, pair, titles, (seed, number)))
-        gap = sides[0][-1].chance - sides[1][-1].chance
-        versus.append(_versus(name, (pairs[0], pairs[1]), gap, titles, (seed, number)))
+        versus.append(_versus(name, (pairs[0], pairs[1]), titles, (seed, number)))
     return Shifts(_adjusted(sides[0]), _adjusted(sides[1]), _adjusted(versus))
 
 
@@ -150,9 +148,7 @@ def _shift(name: str, pair: Pair, titles: Sequence[str], seed: tuple[int, int]) 
     swapped = np.random.default_rng((*seed, 1)).binomial(counts, 0.5, (DRAWS, len(counts)))
     moved = swapped @ (np.eye(used)[kinds[:, 1]] - np.eye(used)[kinds[:, 0]])
     null = divergence(seen[0] + moved, seen[1] - moved)
-    chance = float(null.mean())
-    ends = np.quantile(_resampled(kinds, counts, used, seed), (0.025, 0.975)) - 2 * chance
-    value, low, high = (max(0.0, float(each)) for each in (raw - chance, *ends))
+    value, low, high = (max(0.0, each) for each in _jackknife(raw, _without(kinds, counts, used), counts))
     gains = (seen[1] - seen[0]) / counts.sum()
     place = int(gains.argmax())
     return Shift(
@@ -161,7 +157,6 @@ def _shift(name: str, pair: Pair, titles: Sequence[str], seed: tuple[int, int]) 
         value,
         low,
         high,
-        chance,
         _share_as_far(null, raw),
         gains=titles[answers[place]] if gains[place] > 0 else "",
         gained=float(gains[place]),
@@ -175,18 +170,29 @@ def _kinds(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return answers, kinds, counts
 
 
-def _resampled(kinds: np.ndarray, counts: np.ndarray, used: int, seed: tuple[int, ...]) -> np.ndarray:
-    """The divergence in resamples of the images `(RESAMPLES,)`: the first two columns of `kinds` are the answers."""
-    total = int(counts.sum())
-    drawn = np.random.default_rng(seed).multinomial(total, counts / total, RESAMPLES)
-    first, second = (drawn @ np.eye(used)[kinds[:, side]] for side in range(2))
-    return divergence(first, second)
+def _without(kinds: np.ndarray, counts: np.ndarray, used: int) -> np.ndarray:
+    """The divergence without one image of each kind `(T,)`: the first two columns of `kinds` are the answers."""
+    first, second = (np.eye(used)[kinds[:, side]] for side in range(2))
+    return divergence(counts @ first - first, counts @ second - second)
 
 
-def _versus(
-    name: str, pairs: tuple[Pair, Pair], gap: float, titles: Sequence[str], seed: tuple[int, int]
-) -> Versus:
-    """`gap` is the chance level of A's shift less that of B's.
+def _jackknife(value: float, without: np.ndarray, counts: np.ndarray) -> tuple[float, float, float]:
+    """A value of n images less its bias, and its 95 % interval by Student's t of n - 1.
+
+    `without` `(T,)` are the values without one image of each kind, of which there are `counts`. Bias is (n - 1) (mean
+    of those - value), and the squared standard error (n - 1) times their variance (Efron & Tibshirani 1993, ch. 11).
+    """
+    from scipy.special import stdtrit
+
+    n = int(counts.sum())
+    mean = float(counts @ without) / n
+    middle = value - (n - 1) * (mean - value)
+    reach = float(stdtrit(n - 1, 0.975)) * np.sqrt((n - 1) * float(counts @ (without - mean) ** 2) / n)
+    return middle, middle - reach, middle + reach
+
+
+def _versus(name: str, pairs: tuple[Pair, Pair], titles: Sequence[str], seed: tuple[int, int]) -> Versus:
+    """A beside B on the images of one class.
 
     To swap all of A's answers to an image with B's turns the sign of how their moves differ there, so this is a test of
     signs: exact where the networks are exchangeable, and of many images right wherever the mean moves are the same.
@@ -200,8 +206,8 @@ def _versus(
     swapped = np.random.default_rng((*seed, 2)).binomial(counts, 0.5, (DRAWS, len(counts)))
     null = np.abs(seen - 2 * swapped @ differing).sum(axis=1) / 2
     shifted = [divergence(counts @ ones[:, side], counts @ ones[:, side + 1]) for side in (0, 2)]
-    ours, theirs = (_resampled(kinds[:, side : side + 2], counts, used, (*seed, 3)) for side in (0, 2))
-    low, high = np.quantile(ours - theirs, (0.025, 0.975)) - 2 * gap
+    ours, theirs = (_without(kinds[:, side : side + 2], counts, used) for side in (0, 2))
+    value, low, high = _jackknife(float(shifted[0] - shifted[1]), ours - theirs, counts)
     ends = [titles[answers[int(place)]] if apart > _SLACK else "" for place in (seen.argmax(), seen.argmin())]
     return Versus(
         name,
@@ -211,7 +217,7 @@ def _versus(
         _share_as_far(null, apart),
         more_a=ends[0],
         more_b=ends[1],
-        value=float(shifted[0] - shifted[1]) - gap,
-        low=float(low),
-        high=float(high),
+        value=value,
+        low=low,
+        high=high,
     )

@@ -59,8 +59,8 @@ def _consistency_sentence(facts: Facts, found: Errors) -> str:
         return f"Error consistency is not defined on the {clean.images:,} clean images: {clean.reason}"
     start = (
         f"Error consistency on clean images is {clean.kappa:.2f} ({clean.low:.2f} to {clean.high:.2f}, "
-        f"n = {clean.images:,}; 1: the same errors, 0: as many in common as chance gives; at these accuracies it can be "
-        f"{found.ceilings[0]:.2f} at most)"
+        f"n = {clean.images:,}; 1: the same errors, 0: as many in common as chance gives; "
+        f"at most {found.ceilings[0]:.2f} at these accuracies)"
     )
     shown = [k for k in found.tables if k in found.counted and found.consistencies[k].kappa is not None]
     worst = {k: found.consistencies[k] for k in shown}
@@ -141,7 +141,8 @@ def _versus_words(tested: Sequence[Versus]) -> str:
         for e in real[:3]
     ]
     a, b = (sum(e.further == letter for e in real) for letter in "AB")
-    return f"{end}, most in {', '.join(told)}; of these A's are shown to move further in {a} and B's in {b}"
+    where = "most in" if len(real) > 1 else "in"
+    return f"{end}, {where} {', '.join(told)}; of these A's are shown to move further in {a} and B's in {b}"
 
 
 def _gain_words(shift: Shift) -> str:

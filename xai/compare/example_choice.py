@@ -203,7 +203,7 @@ def _random(pool: Pool, rows: np.ndarray, generator: np.random.Generator, turn: 
     "typical",
     "Typical",
     "nearest to the medians of their class: least mean distance of the percentiles of confidence, drift and agreement "
-    "from 50, the classes in turn",
+    "from 50, among images that have them all (A and B answer the same), the classes in turn",
 )
 def _typical(pool: Pool, rows: np.ndarray, generator: np.random.Generator, turn: int) -> Candidates:
     # What no image at all has (a grid of one cell gives no drift) can't make one untypical.

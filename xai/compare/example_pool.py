@@ -23,7 +23,7 @@ QUANTITIES = {
 }
 """What an example's percentiles are of. Confidence is the probability of the clean answer in [0, 1], drift 1 - rank
 correlation of the clean and the degraded map in [0, 2], agreement the rank correlation of A's and B's clean maps on
-their common grid in [-1, 1]."""
+their common grid in [-1, 1], where A and B give the same answer: maps of two classes are not to be compared."""
 SIDES = ("a", "b")
 
 
@@ -55,9 +55,20 @@ class Pool:
         """How many images of a class have that quantity."""
         return int((~np.isnan(self.values[name][self.labels == label])).sum())
 
+    @property
+    def one_answer(self) -> np.ndarray:
+        """Where A and B name the same class on the clean image, bool `(N,)`: only there agreement is defined."""
+        return same_class(self.clean["a"], self.clean["b"])
+
     def answer(self, number: int) -> str:
         """An answer in words."""
         return "a class that only the network knows" if number == UNKNOWN else self.classes[number]
+
+
+def same_class(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Where two answers `(N,)` are one class of the dataset, bool `(N,)`."""
+    same: np.ndarray = (a == b) & (a != UNKNOWN)
+    return same
 
 
 def percentiles(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -96,13 +107,15 @@ def pool_of(facts: Facts, rows: Measured, condition: Condition | None = None) ->
         part = _under(facts, rows, wanted)
         drifts = {name: part[name] for name in drifts}
         degraded = {side: part[f"predicted_{side}"] for side in SIDES}
+    clean = {side: images[f"predicted_{side}"] for side in SIDES}
+    images["agreement"] = np.where(same_class(clean["a"], clean["b"]), images["agreement"], np.nan)
     return Pool(
         facts.classes,
         wanted,
         images["id"],
         images["label"].astype(np.int64),
         {name: (drifts if name in drifts else images)[name].astype(np.float64) for name in QUANTITIES},
-        {side: images[f"predicted_{side}"] for side in SIDES},
+        clean,
         degraded,
     )
 

@@ -132,8 +132,9 @@ def _pool_sentences(facts: Facts, pool: Pool) -> list[str]:
     told = [
         f"{a} and {b} answer differently to {phrases.percent(shares['disagree'])} of the clean images.",
         f"The mean confidence of clean answers is {means['confidence_a'].words()} for {a} and "
-        f"{means['confidence_b'].words()} for {b}; their clean maps have a mean rank correlation of "
-        f"{means['agreement'].words()} on the {facts.common_grid[0]} x {facts.common_grid[1]} grid.",
+        f"{means['confidence_b'].words()} for {b}; where both answer the same, so that their clean maps are of one "
+        f"class, these have a mean rank correlation of {means['agreement'].words()} on the "
+        f"{facts.common_grid[0]} x {facts.common_grid[1]} grid.",
     ]
     if pool.condition is not None:
         told.append(
@@ -160,13 +161,20 @@ def _random_sentence(found: Proposal) -> list[str]:
 
 
 def _undefined(pool: Pool) -> list[str]:
+    apart = int((~pool.one_answer).sum())
     counts = {words: int(np.isnan(pool.values[name]).sum()) for name, words in QUANTITIES.items()}
+    counts[QUANTITIES["agreement"]] -= apart
     where = f" under {pool.condition.words}" if pool.condition else ""
     told = [
         f"{words[:1].upper()}{words[1:]} is not defined for {count:,} of {len(pool):,} images{part}: a map is constant."
         for words, count in counts.items()
         if count and (part := where if words.startswith("drift") else "") is not None
     ]
+    if apart:
+        told.append(
+            f"Agreement of A and B is not defined for {apart:,} of {len(pool):,} images to which they answer "
+            "differently: their maps are of two classes there."
+        )
     if pool.condition is None:
         told = [each for each in told if not each.startswith("Drift")]
         told.append("There is no degradation, so nothing has a drift and no answer changes.")
@@ -267,7 +275,8 @@ def method(facts: Facts, rows: Measured) -> str:
         f"Pictures shown as examples were chosen from all {facts.images:,} images by seed {facts.study.seed}, class "
         "after class in turn, and not by eye. Each carries the mid-rank percentile within its class of the confidence "
         f"of the clean answer, {drift}and agreement (Spearman's correlation of the two networks' clean maps on a "
-        f"common grid of {facts.common_grid[0]} x {facts.common_grid[1]}). Ways to choose: "
+        f"common grid of {facts.common_grid[0]} x {facts.common_grid[1]}, where both give the same answer, as maps of "
+        "two classes are not to be compared). Ways to choose: "
         + "; ".join(f"{each.name}: {each.how}" for each in STRATEGIES.values())
         + "."
     )
