@@ -169,6 +169,7 @@ def test_the_readme_names_every_command() -> None:
         "papers",
         "ablations",
         "compare",
+        "docs",
         "embed",
         "explain",
         "features",
