@@ -123,6 +123,22 @@ def test_networks_of_different_bands_are_told_to_differ_in_these(planted: tuple[
     assert found.numbers["bands_between"] == {"low": -2, "high": -2, "differ": True}
 
 
+def test_a_band_is_named_alone_only_where_resamples_agree() -> None:
+    """A loses as much without either of two bands, B without one alone."""
+    drawn = np.ones((2, 100, FILTERS), bool)
+    first, second = asked(*made_up(drawn)).stops[1:3]
+    drawn[0, :31, first], drawn[0, 40:70, second], drawn[1, :40, second] = False, False, False
+    told, rows = made_up(drawn)
+    found = summarise(told, rows)
+    assert (
+        "one needs one of the bands from 2–4 to 4–8 cycles per image most (31 points are lost without 2–4)"
+        in (found.verdict)
+    )
+    assert "two needs 4–8 cycles per image most (40 points are lost)." in found.verdict
+    assert found.numbers["most_needed"][0]["band"] == "2–4"
+    assert found.differs is True
+
+
 @pytest.mark.parametrize("second", [OneFrequency(3), Constant(2)])
 def test_networks_that_use_nothing_or_the_same_are_not_told_apart(second: Any) -> None:
     first = OneFrequency(3) if isinstance(second, OneFrequency) else Constant(2)
@@ -291,6 +307,7 @@ def test_numbers_are_json_and_sentences_have_n_and_interval(planted: tuple[Facts
     found = summarise(*planted)
     assert json.loads(json.dumps(found.numbers))["images"] == 120
     assert all("n = 120" in words for words in found.sentences[:3])
+    assert "opposite borders mix" in section("frequencies").method(*planted)
     assert "120 clean images" in section("frequencies").method(*planted)
 
 

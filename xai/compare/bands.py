@@ -1,6 +1,7 @@
 """Filters on the radial frequency of an image, in cycles per image: bands an octave wide, and all below or above.
 
-Edges are hard, the mean of each channel is kept by every filter, and filters work on each channel alone.
+Edges are hard, the mean of each channel is kept by every filter, and filters work on each channel alone. The Fourier
+transform is of an image that repeats: what is near one border leaks to the opposite one.
 """
 
 from __future__ import annotations
