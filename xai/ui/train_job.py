@@ -146,6 +146,6 @@ def show_curves(curve: Curve, key: str) -> None:
         )
 
     last = curve[-1]
-    words = f"Validation accuracy {100 * last['validation_accuracy']:.1f} % after {len(curve)} epochs."
+    words = f"Validation accuracy {100 * last['validation_accuracy']:.1f} % after epoch {len(curve)}."
     st.image(explaining.results()(("curves of a training", key, len(curve)), draw), alt=words)
     st.caption(widgets.plain(words))

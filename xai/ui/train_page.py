@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from xai.own_training import Wish
-from xai.ui import showing, state, train_choice, train_job, train_outcome, widgets
+from xai.ui import explaining, showing, state, train_choice, train_job, train_outcome, widgets
 from xai.ui.job_panel import watch
 from xai.ui.train_choice import MOST_BYTES, Pictures
 from xai.ui.train_job import MOST_SECONDS, PANEL
@@ -48,9 +48,7 @@ def _offer(wish: Wish, pictures: Pictures) -> None:
     if reason:
         st.warning(widgets.plain(f"{reason} Choose less, or use the command line:"), icon=":material/block:")
     else:
-        st.markdown(
-            f"**About {about}** on this server for {wish.epochs} epochs, measured on one batch just now."
-        )
+        st.markdown(f"**About {about}** on this server for {wish.epochs} epochs, measured on one batch.")
         label, icon = f"Start the training ({about})", ":material/play_arrow:"
         st.button(
             label, key="start training", type="primary", on_click=train_job.start, args=(wish,), icon=icon
@@ -64,6 +62,9 @@ def _say_images(wish: Wish, pictures: Pictures, counts: dict[str, int]) -> None:
     listed = ", ".join(f"{count:,} {split}" for split, count in counts.items())
     words = f"{len(pictures.classes):,} classes, images of {pictures.size} px: {listed}."
     st.markdown(widgets.plain(words))
+    source = explaining.cards().get(wish.initial)
+    if source is not None and source.dataset == wish.dataset:
+        st.caption(widgets.plain(f"{source.name} has learned of these very training images before."))
     train = pictures.by_class["train"]
     if min(train) < max(train) / 3:
         st.caption(
