@@ -22,7 +22,8 @@ from xai.compare import store
 from xai.compare.bench import Bench
 from xai.compare.bisection import first_changes, places
 from xai.compare.filmstrip import MOST, filmstrip, spread_images
-from xai.compare.flip_statistics import TOLERANCE, fates, pairs, reached, severities
+from xai.compare.flip_scan import Scan, places_of, scans
+from xai.compare.flip_statistics import MISSED, STRIDE, TOLERANCE, fates, pairs, reached, severities
 from xai.compare.flips import chosen, paths, trace
 from xai.compare.sections import Measured, Table, section
 from xai.compare.study import Facts
@@ -117,6 +118,18 @@ def test_first_changes_against_looking_everywhere() -> None:
         assert found.returns[image] == (answers[other[0] :, image] == answers[0, image]).sum()
     assert not found.changed[:40].any()
     assert found.changed[40:].mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("scale", "count"), [("paper-relative", 91), ("paper-literal", 91), ("cifar-c", 61), ("imagenet-c", 94)]
+)
+def test_jpeg_is_scanned_at_every_whole_quality(scale: str, count: int) -> None:
+    found = places_of("jpeg_compression", scale, 64)
+    qualities = [constants("jpeg_compression", severity, scale, 64)["quality"] for severity in found]
+    assert qualities == list(range(100, 100 - count, -1))
+    assert found[0] == 0
+    assert found[-1] == (HIGHEST if scale.startswith("paper") else 5)
+    assert places_of("gaussian_blur", scale, 64).tolist() == places(found[-1], 0.5).tolist()
 
 
 # Planted networks: what is bright
@@ -229,6 +242,65 @@ def test_what_flips_and_flips_back_has_its_first_flip() -> None:
     assert (band["returns"][out] > 0).mean() > 0.9
     assert not step["returns"].any()
     assert not band["returns"][~out & dark].any()
+
+
+class Told(nn.Module):
+    """Says what an image's first pixel says, 0 or 1, with the probability that the second has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(3, 1, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        answer, probability = images[:, 0, 0, 0].round(), images[:, 0, 0, 1]
+        logit = torch.log(probability / (1 - probability))
+        return torch.stack(
+            [torch.where(answer == 0, logit, 0.0), torch.where(answer == 1, logit, 0.0)], dim=1
+        )
+
+
+def looked(answers: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, int]:
+    """What a scan under JPEG sees of planted answers and probabilities `(k, n)`, and how often it asks."""
+    asked = 0
+
+    def degraded(rows: np.ndarray, at: np.ndarray) -> Tensor:
+        nonlocal asked
+        images = torch.zeros(len(rows), 3, SIZE, SIZE)
+        images[:, 0, 0, 0] = torch.from_numpy(answers[at.astype(int), rows]).float()
+        images[:, 0, 0, 1] = torch.from_numpy(probabilities[at.astype(int), rows]).float()
+        return images
+
+    network = cue_helpers.model("a", Told(), ("dark", "bright"), SIZE)
+    whole = np.arange(len(answers), dtype=float)
+    scan = Scan(network, whole, answers[0], STRIDE)
+    for place in range(1, len(answers)):
+        scan.look(place, degraded(np.arange(answers.shape[1]), np.full(answers.shape[1], place)))
+    scan.fill(degraded)
+    found = scans([network], [answers[0]], whole, "jpeg_compression", degraded, lambda _: None)
+    assert np.array_equal(found[0], scan.answers)
+    return scan.answers, int(scan.asked.sum())
+
+
+def test_a_scan_of_jpeg_sees_every_change_of_answers_that_are_not_sure() -> None:
+    """What changes for one quality alone is seen; steps of 0.125 levels or of two qualities miss half of it."""
+    answers = np.zeros((91, 80), int)
+    answers[np.arange(1, 81), np.arange(80)] = 1
+    found, asked = looked(answers, np.full(answers.shape, 0.7))
+    assert np.array_equal(found, answers)
+    assert asked == answers.size
+
+
+def test_a_scan_of_jpeg_skips_where_answers_are_sure_and_goes_back_where_they_change() -> None:
+    answers = (np.arange(91)[:, None] >= np.arange(1, 91)).astype(int)
+    found, asked = looked(answers, np.full(answers.shape, 0.9))
+    assert np.array_equal(found, answers), "whatever the place, the first change is between neighbours"
+    assert asked < 0.33 * answers.size
+    brief = np.zeros((91, 1), int)
+    brief[5] = 1
+    assert not looked(brief, np.full(brief.shape, 0.9))[0].any(), "sure before and after: not seen"
+    unsure = np.full(brief.shape, 0.9)
+    unsure[4] = 0.6
+    assert np.array_equal(looked(brief, unsure)[0], brief)
 
 
 def test_images_that_are_wrong_when_clean_are_traced_too() -> None:
@@ -405,7 +477,7 @@ def test_sentences_tables_and_numbers_agree() -> None:
     assert found.differs
     assert len(found.sentences) == 3
     assert (
-        "0 answers of one flip at all (0 to 6 %); half of the answers of two have flipped by 2.50 (2.50 to 2.50)"
+        "0 answers of one were seen to flip (0 to 6 %); 60 answers of two were seen to flip (94 to 100 %)"
         in (found.sentences[2])
     )
     numbers = found.numbers["jpeg_compression"]
@@ -413,12 +485,25 @@ def test_sentences_tables_and_numbers_agree() -> None:
     assert (numbers["A"]["returned"], numbers["B"]["returned"]) == (0, 60)
     assert json.loads(json.dumps(dict(found.numbers), allow_nan=False)) == found.numbers
     table = found.tables["Severity at which answers flip"]
-    assert [row["no flip"] for row in table][-2:] == [60, 0]
+    assert [row["no flip seen"] for row in table][-2:] == [60, 0]
     assert table[-1]["half: constants"] == "quality 25"
     assert "60 of the 60 images" in flips.method(facts, rows)
-    assert "0.125 to 0.5 levels" in flips.method(facts, rows)
+    assert "a scan in steps of 0.5 levels, along JPEG at every whole quality" in flips.method(facts, rows)
+    assert all(words in flips.method(facts, rows) for words, of in MISSED.items() if "pixelate" not in of)
     assert not flips.applies(facts)
     assert flips.applies(cue_helpers.facts())
+
+
+def test_the_same_share_is_told_of_both_networks() -> None:
+    """Half of A's answers flip and a quarter of B's: a quarter is told of both, and half where both reach it."""
+    drawn = np.full((1, 2, 60), np.inf)
+    drawn[0, 0, :40], drawn[0, 1, :20] = np.linspace(0.5, 2, 40), np.linspace(0.5, 2, 20)
+    (sentence,) = section("flips").summarise(*made_up(drawn, ("gaussian_blur",))).sentences
+    assert sentence.count("a quarter of the answers of") == 2
+    assert "half of" not in sentence
+    drawn[0, 1, :35] = 1.5
+    (sentence,) = section("flips").summarise(*made_up(drawn, ("gaussian_blur",))).sentences
+    assert sentence.count("half of the answers of") == 2
 
 
 def test_two_equal_networks_are_said_not_to_differ() -> None:
@@ -483,7 +568,7 @@ def test_a_filmstrip_stands_on_both_sides_of_the_flip() -> None:
         frame.severity for frame in a.frames.values()
     ]
     words = texts(filmstrip_figure([a, b, *traced]))
-    assert "no flip\nup to 3" in words
+    assert "no flip seen\nup to 3" in words
     assert "↩" in words
     assert f"{after.severity:.2f}" in words
 

@@ -85,7 +85,7 @@ def _caption(facts: Facts, found: Fates) -> str:
     return (
         f"Above: share of {found.networks[0].n:,} answers, all right when clean, that have flipped up to a severity,"
         f" with 95 % Wilson bands. Below: a point for each image, at the severity of its flip with A ({a}) and with B"
-        f" ({b}); in the grey margins are answers that never flip, their number in both at the corner. Above the"
+        f" ({b}); in the grey margins are answers not seen to flip, their number in both at the corner. Above the"
         f" diagonal B flips later, below it A; p from sign tests with Holm's correction. Severities are levels of"
         f" the scale {SCALES[facts.study.scale]}."
     )
@@ -226,7 +226,7 @@ def _strip(sheet: Sheet, strip: Strip, x: float, y: float, style: Style) -> None
 
 def _no_flip(axes: Axes, strip: Strip) -> None:
     bare(axes).set_facecolor("#eeeeee")
-    words = f"no flip\nup to {strip.highest:g}"
+    words = f"no flip seen\nup to {strip.highest:g}"
     axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", fontsize=6)
 
 

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from data.corruption_constants import constants
 from data.degradations import DEGRADATIONS, max_severity
-from xai.compare.flip_statistics import TOLERANCE, Fate, Fates, Reached, fates, step_of
+from xai.compare.flip_statistics import (
+    JPEG,
+    MISSED,
+    STRIDE,
+    SURE,
+    TOLERANCE,
+    Fate,
+    Fates,
+    Reached,
+    fates,
+    step_of,
+)
 from xai.compare.phrases import listed, p_words
 from xai.compare.resampling import RESAMPLES
 from xai.compare.sections import Found, Measured
@@ -77,7 +89,11 @@ def _verdict(facts: Facts, found: dict[str, Fates], n: int) -> str:
 
 def _sentence(facts: Facts, name: str, both: Fates) -> str:
     highest = max_severity(name, facts.study.scale)
-    a, b = (_fate_words(title, each, highest) for title, each in zip(facts.names, both.networks, strict=True))
+    share = _common_share(both)
+    a, b = (
+        _fate_words(title, each, highest, share)
+        for title, each in zip(facts.names, both.networks, strict=True)
+    )
     pair, d = both.pair, both.pair.difference
     return (
         f"{DEGRADATIONS[name].title}, severities 0 to {highest}: {a}; {b} (n = {both.networks[0].n:,}). On the same"
@@ -87,15 +103,22 @@ def _sentence(facts: Facts, name: str, both: Fates) -> str:
     )
 
 
-def _fate_words(title: str, each: Fate, highest: int) -> str:
-    """Half of the answers where so many flip, else a quarter, else how many flip at all."""
+def _common_share(both: Fates) -> str:
+    """The largest share of answers that flip with both networks, so that the same is said of both; none: empty."""
     for share in ("half", "quarter"):
+        if all(math.isfinite(getattr(each, share).value) for each in both.networks):
+            return share
+    return ""
+
+
+def _fate_words(title: str, each: Fate, highest: int, share: str) -> str:
+    """By which severity that share of the answers have flipped, or without one how many flip at all."""
+    if share:
         found: Reached = getattr(each, share)
-        if math.isfinite(found.value):
-            of = "half" if share == "half" else "a quarter"
-            return f"{of} of the answers of {title} have flipped by {_interval_words(found, highest)}"
+        of = "half" if share == "half" else "a quarter"
+        return f"{of} of the answers of {title} have flipped by {_interval_words(found, highest)}"
     low, high = 100 * (1 - each.share_high), 100 * (1 - each.share_low)
-    return f"{each.n - each.beyond:,} answers of {title} flip at all ({low:.0f} to {high:.0f} %)"
+    return f"{each.n - each.beyond:,} answers of {title} were seen to flip ({low:.0f} to {high:.0f} %)"
 
 
 def _interval_words(found: Reached, highest: int) -> str:
@@ -120,11 +143,16 @@ def _fate_row(facts: Facts, name: str, title: str, each: Fate) -> dict[str, Cell
         "a quarter flipped by (level)": _interval_words(each.quarter, highest),
         "half flipped by (level)": _interval_words(each.half, highest),
         "half: constants": _constants(facts, name, each.half.value),
-        "no flip": each.beyond,
-        "no flip (%)": f"{100 * each.beyond / each.n:.1f} ({100 * each.share_low:.1f} to {100 * each.share_high:.1f})",
+        "no flip seen": each.beyond,
+        "no flip seen (%)": _share_words(each),
         "flip, but back later": each.returned,
         "images": each.n,
     }
+
+
+def _share_words(each: Fate) -> str:
+    share, low, high = (100 * value for value in (each.beyond / each.n, each.share_low, each.share_high))
+    return f"{share:.1f} ({low:.1f} to {high:.1f})"
 
 
 def _constants(facts: Facts, name: str, severity: float) -> str:
@@ -142,7 +170,7 @@ def _pair_rows(found: dict[str, Fates]) -> Rows:
             "A flips later": pair.a_later,
             "B flips later": pair.b_later,
             "ties": pair.tied,
-            "of these no flip": pair.both_beyond,
+            "of these no flip seen": pair.both_beyond,
             "difference (% of images)": 100 * pair.difference.difference,
             "95 % interval": f"{100 * pair.difference.low:.1f} to {100 * pair.difference.high:.1f}",
             "p": p_value(pair.difference.p_value),
@@ -181,7 +209,7 @@ def _uncommon(facts: Facts, found: dict[str, Fates]) -> tuple[str, ...]:
         return f"{a:,} of {total:,} answers of {facts.names[0]} and {b:,} of {facts.names[1]} {words}."
 
     return (
-        counted("beyond", "do not flip up to the highest severity"),
+        counted("beyond", "were not seen to flip up to the highest severity"),
         counted("returned", "flip and are back at a later step of the scan; their first flip counts"),
     )
 
@@ -189,20 +217,45 @@ def _uncommon(facts: Facts, found: dict[str, Fates]) -> tuple[str, ...]:
 def method(facts: Facts, rows: Measured) -> str:
     """Sentences for a methods section, with the settings and sizes of these rows."""
     n, study = _counts(rows), facts.study
-    steps = sorted({step_of(name) for name in study.degradations})
-    apart = f"{steps[0]:g} levels" if len(steps) == 1 else f"{steps[0]:g} to {steps[-1]:g} levels"
     return (
         f"Flip points: {n['asked']:,} of the {n['right with both']:,} images that both networks get right when clean,"
         f" spread evenly over classes, were degraded along {len(study.degradations)} degradations (scale"
         f" {study.scale}) of continuous severity, the random numbers of each image held at those of the highest"
         f" severity (seed {study.seed}). The flip is the first severity at which the predicted class differs from that"
-        f" of the clean image: a scan in steps of {apart} (finer where answers go back and forth), then bisection of"
-        f" the first step whose end differs, to a bracket of at most {TOLERANCE:.3f} levels; what changes and changes"
-        f" back within a step is not seen, and constants that are whole numbers (JPEG quality, kernel sizes) change in"
-        f" jumps. Severities are levels of one degradation and are not compared between degradations. Severities by"
+        f" of the clean image: {_scan_words(study.degradations)}, then bisection of the first step whose end differs,"
+        f" to a bracket of at most {TOLERANCE:.3f} levels. What changes and changes back within a step is not seen"
+        f" ({_missed_words(study.degradations)}). Constants that are whole numbers (JPEG quality, kernel sizes) change"
+        f" in jumps. Severities are levels of one degradation and are not compared between degradations. Severities by"
         f" which a quarter and half of the answers have flipped have percentile intervals over {RESAMPLES:,} resamples"
-        f" of the images; answers that never flip count as beyond the highest severity, and their share has a 95 %"
-        f" Wilson interval. Networks are compared on the same images by exact sign tests (no flip with either, and"
-        f" equal brackets, are ties) with Holm's correction over the degradations. The tests speak of these trained"
+        f" of the images; answers that were not seen to flip count as beyond the highest severity, and their share has"
+        f" a 95 % Wilson interval. Networks are compared on the same images by exact sign tests (no flip with either,"
+        f" and equal brackets, are ties) with Holm's correction over the degradations. The tests speak of these trained"
         f" networks, not of all that could be trained."
     )
+
+
+def _scan_words(names: Sequence[str]) -> str:
+    """How a scan goes along these degradations."""
+    steps = sorted({step_of(name) for name in names if name != JPEG})
+    apart = (
+        f"{steps[0]:g} levels"
+        if len(steps) == 1
+        else f"{steps[0]:g} to {steps[-1]:g} levels"
+        if steps
+        else ""
+    )
+    words = [f"a scan in steps of {apart}"] if steps else []
+    if JPEG in names:
+        words.append(
+            f"{'along JPEG' if steps else 'a scan'} at every whole quality, of which an answer of a probability of"
+            f" {SURE:g} or more skips up to {STRIDE - 1}"
+        )
+    return ", ".join(words)
+
+
+def _missed_words(names: Sequence[str]) -> str:
+    """How many first flips a scan along these degradations misses, as far as it was measured."""
+    known = [words for words, of in MISSED.items() if set(of) & set(names)]
+    rest = set(names) - {name for of in MISSED.values() for name in of}
+    words = [f"measured on other images of cue10 and cifar10-jpeg: {'; '.join(known)}"] if known else []
+    return "; ".join([*words, *(["not measured under the rest"] if known and rest else [])]) or "not measured"

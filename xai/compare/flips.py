@@ -18,17 +18,19 @@ from torch import Tensor
 from data.degradations import DEGRADATIONS, degrade, max_severity
 from models.registry import Model
 from xai.compare import flip_summary
-from xai.compare.bisection import Changes, first_changes, places
-from xai.compare.flip_statistics import TOLERANCE, most_images, step_of
+from xai.compare.bisection import Changes, first_changes
+from xai.compare.flip_scan import graded, places_of, scans
+from xai.compare.flip_statistics import TOLERANCE, most_images
 from xai.compare.sections import Measured, Section, Table, register
 from xai.compare.study import Facts
-from xai.evaluation import forward_batch_size, shares
 
 if TYPE_CHECKING:
     from xai.compare.bench import Bench
     from xai.figure_parts import Figure
 
 
+_SCAN = 0.8
+"""The scan's share of the time, about."""
 _CHOICE = (
     "The images are, of those that flip with both networks, the ones in the middle of the early, the middle and the"
     " late third by their mean severity."
@@ -74,13 +76,6 @@ def paths(bench: Bench, rows: np.ndarray, names: Sequence[str]) -> list[Path]:
     return [Path(images, taken.ids, name, bench.study.scale, bench.study.seed) for name in names]
 
 
-def answers(model: Model, images: Tensor) -> np.ndarray:
-    """Predicted classes int64 `(n,)`, numbers of the network's own classes, of images `(n, 3, H, W)` in [0, 1]."""
-    size = forward_batch_size(images, model.device)
-    parts = [shares(model, part.to(model.device), "fp32")[0] for part in images.split(size)]
-    return np.concatenate([*parts, np.empty(0, np.int64)]).astype(np.int64)
-
-
 def trace(bench: Bench, rows: np.ndarray, names: Sequence[str]) -> Table:
     """Where both networks' answers to the study's images in `rows` `(n,)` first differ from those to the clean images.
 
@@ -90,41 +85,24 @@ def trace(bench: Bench, rows: np.ndarray, names: Sequence[str]) -> Table:
     rows = np.asarray(rows, np.int64)
     parts: list[Table] = []
     along = paths(bench, rows, names) if len(rows) else []
-    clean = [answers(model, path.images) for path in along[:1] for model in bench.models]
+    clean = [graded(model, path.images)[0] for path in along[:1] for model in bench.models]
     for place, path in enumerate(along):
         title = DEGRADATIONS[path.name].title
 
         def tell(done: float, place: int = place, title: str = title) -> None:
             bench.tell(int(100 * (place + done)), 100 * len(names), f"flip points, {title}")
 
-        scans = _scans(bench, path, clean, tell)
-        for number, (model, scan) in enumerate(zip(bench.models, scans, strict=True)):
-            tell(0.8 + 0.1 * number)
-            found = first_changes(_places(path), scan, _asking(model, path), TOLERANCE)
+        severities = places_of(path.name, path.scale, bench.size)
+        scanned = scans(bench.models, clean, severities, path.name, path.at, tell, _SCAN)
+        for number, (model, scan) in enumerate(zip(bench.models, scanned, strict=True)):
+            tell(_SCAN + (1 - _SCAN) * number / 2)
+            found = first_changes(severities, scan, _asking(model, path), TOLERANCE)
             parts.append(_table(rows, path.name, number, scan[0], found, _numbers(bench, model)))
     return _joined(parts)
 
 
-def _places(path: Path) -> np.ndarray:
-    return places(path.highest, step_of(path.name))
-
-
 def _asking(model: Model, path: Path) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    return lambda rows, severities: answers(model, path.at(rows, severities))
-
-
-def _scans(
-    bench: Bench, path: Path, clean: Sequence[np.ndarray], tell: Callable[[float], None]
-) -> list[np.ndarray]:
-    """Answers `(k, n)` of each network at the places of the scan; every image is degraded once for both."""
-    everything, severities = np.arange(len(path.ids)), _places(path)
-    found = [[first] for first in clean]
-    for k, severity in enumerate(severities[1:]):
-        tell(0.8 * k / len(severities))
-        images = path.at(everything, np.full(len(everything), severity))
-        for model, scan in zip(bench.models, found, strict=True):
-            scan.append(answers(model, images))
-    return [np.stack(scan) for scan in found]
+    return lambda rows, severities: graded(model, path.at(rows, severities))[0]
 
 
 def _numbers(bench: Bench, model: Model) -> np.ndarray:
@@ -222,7 +200,7 @@ register(
         draw=draw,
         method=flip_summary.method,
         applies=applies,
-        version=2,
+        version=3,
         pictures=pictures,
     )
 )
