@@ -340,7 +340,7 @@ def test_the_largest_difference_is_one_that_is_real() -> None:
     table["predicted"] = np.where(
         tips, table["texture"], np.where(texture, table["shape"], table["predicted"])
     )
-    rows["conflict"] = {name: values[few] for name, values in table.items()}
+    rows = {**rows, "conflict": {name: values[few] for name, values in table.items()}}
     found = between(conflict(made, rows))
     assert max(found, key=lambda k: abs(found[k].difference.difference)) == 3
     assert [each.real for each in found.values()] == [True, False, False, False]

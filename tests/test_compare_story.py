@@ -25,6 +25,7 @@ from xai.compare import (
     clock,
     kept,
     light,
+    resampling,
     run,
     shipping,
     store,
@@ -141,7 +142,11 @@ def test_methods_name_networks_images_constants_and_resamples(report: Path) -> N
         assert all(f"{value:.3g}" in words for value in level.values())
     for text in (
         "40 images of the test split of cue10",
-        "2,000 resamples",
+        "expanded percentiles of 2,000 bootstrap resamples (Hesterberg 2015)",
+        "BCa with 9,999",
+        f"sign flips (exact up to {resampling._FEW} images, else 9,999 draws)",
+        "McNemar's exact test",
+        "Holm within each family named below",
         "8 x 8",
         "Holm",
         "we looked at 40",
@@ -451,6 +456,17 @@ def test_light_rows_keep_what_is_no_fraction_what_is_exact_and_what_is_not_finit
     coarse = light.rows({"t": table})["t"]
     for name, values in table.items():
         np.testing.assert_array_equal(coarse[name], values.astype(coarse[name].dtype))
+
+
+def test_light_rows_leave_brackets_of_flips_as_they_are() -> None:
+    """On a scale of five levels a coarse step is longer than a bracket: flips at two qualities would be one, a tie."""
+    after = np.repeat(np.arange(1, 92) / 18.2, 4).astype(np.float32)
+    table = {"before": after - np.float32(1 / 90), "after": after, "other": after}
+    coarse = light.rows({"flips": table})["flips"]
+    assert light.step(after) > 1 / 64
+    assert len(np.unique(coarse["other"])) < 91
+    np.testing.assert_array_equal(coarse["before"], table["before"])
+    np.testing.assert_array_equal(coarse["after"], after)
 
 
 def test_a_small_picture_still_is_one() -> None:

@@ -20,13 +20,18 @@ MOST_PICTURES = 2
 """Figures of images that a light report shows of each section."""
 
 
+EXACT = ("before", "after")
+"""Columns that stay as they are: ends of brackets around flips, which are few different numbers already and of which
+equal ones are ties."""
+
+
 def rows(measured: Measured) -> Measured:
-    """The same rows with numbers float32 rounded to few different ones, which compress well.
+    """The same rows with numbers float32 rounded to few different ones, which compress well, but those in `EXACT`.
 
     What is 0, 1, a half or a quarter stays so as far as the spread is not many times that; what is not finite stays.
     """
     return {
-        name: {column: _coarse(values) for column, values in table.items()}
+        name: {column: values if column in EXACT else _coarse(values) for column, values in table.items()}
         for name, table in measured.items()
     }
 

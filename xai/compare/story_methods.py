@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from data import degradations
 from data.degradations import DEGRADATIONS
+from xai import statistics
 from xai.attribution import METHODS
 from xai.compare.resampling import FLIPS, LEVEL, RESAMPLES
 from xai.compare.sections import Measured, section
@@ -101,8 +102,11 @@ def _heatmaps(facts: Facts) -> str:
 
 def _intervals(facts: Facts) -> str:
     return (
-        f"Intervals of means are {LEVEL:.0%} percentile bootstrap intervals from {RESAMPLES:,} resamples of images, "
-        f"each with all its conditions and both networks together (seed {facts.study.seed}); intervals of shares are "
-        f"Wilson's. Paired differences are tested by {FLIPS:,} random sign flips. P values are corrected by Holm "
-        "within each section. Tests speak of these weights, unless networks of other seeds are named beside them."
+        f"Intervals are at {LEVEL:.0%} and as each section says: of means, expanded percentiles of {RESAMPLES:,} "
+        f"bootstrap resamples (Hesterberg 2015) of images, each with all its conditions and both networks together "
+        f"(seed {facts.study.seed}); of accuracy differences, BCa with {statistics.RESAMPLES:,}; of shares, Wilson's. "
+        f"Paired differences of means are tested by sign flips (exact up to 13 images, else {FLIPS:,} draws), of right "
+        f"and wrong answers by McNemar's exact test, unless a section says otherwise. P values are corrected by Holm "
+        "within each family named below. Tests speak of these weights, unless networks of other seeds are named beside "
+        "them."
     ).replace("95%", "95 %")
