@@ -118,7 +118,7 @@ def _accuracy_legend(sheet: Sheet, facts: Facts, found: Errors) -> None:
         "marker": "|",
         "markersize": 5,
         "linestyle": "",
-        "label": "largest kappa at these accuracies",
+        "label": "largest possible",
     }
     handles.append(Line2D([], [], color="#777777", **largest))
     if found.seeds is not None and found.seeds.below is not None:
@@ -148,7 +148,10 @@ def _accuracy_notes(found: Errors) -> str:
         told += " Grey names: no answer of either changes there; such conditions are not counted or tested."
     if any(found.few_errors(k) for k in range(len(found.consistencies))):
         told += " Hollow: A or B has fewer than 10 wrong or right answers, so that kappa says little."
-    return told + " Kappa: 1 the same errors, 0 as many in common as chance gives."
+    return (
+        told
+        + " Kappa: 1 the same errors, 0 as many in common as chance gives; its largest possible is at these accuracies."
+    )
 
 
 def classes_figure(facts: Facts, found: Errors) -> Figure:
@@ -190,7 +193,7 @@ def _panel(axes: Axes, shifts: Shifts, shown: Sequence[int]) -> None:
             axes.text(0.02, row, f"{shifts.a[k].images} images: not tested", fontsize=5, va="center")
     _starred(axes, [shifts.versus[k].p_holm < REAL for k in shown])
     _conditions(axes, [str(k) for k in shown], "shift of the answers (bits)")
-    axes.set_xlim(-0.03, 1.0)
+    axes.set_xlim(-0.03, 1.03)
 
 
 def _shift(axes: Axes, shift: Shift, place: float, side: int) -> None:

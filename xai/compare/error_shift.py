@@ -30,7 +30,7 @@ _SLACK = 1e-12
 
 @dataclass(frozen=True)
 class Shift:
-    """How far one class's answers moved: `value` in bits with its 95 % interval, none below 0; `p_value` is the share
+    """How far one class's answers moved: `value` in bits with its 95 % interval, all in [0, 1]; `p_value` is the share
     of draws that are as far apart when clean and degraded answers are swapped at random within images.
 
     `gains` is the class named more often than before by the most images, `gained` the share
@@ -148,7 +148,8 @@ def _shift(name: str, pair: Pair, titles: Sequence[str], seed: tuple[int, int]) 
     swapped = np.random.default_rng((*seed, 1)).binomial(counts, 0.5, (DRAWS, len(counts)))
     moved = swapped @ (np.eye(used)[kinds[:, 1]] - np.eye(used)[kinds[:, 0]])
     null = divergence(seen[0] + moved, seen[1] - moved)
-    value, low, high = (max(0.0, each) for each in _jackknife(raw, _without(kinds, counts, used), counts))
+    found = _jackknife(raw, _without(kinds, counts, used), counts)
+    value, low, high = np.clip(found, 0, 1).tolist()
     gains = (seen[1] - seen[0]) / counts.sum()
     place = int(gains.argmax())
     return Shift(
@@ -177,7 +178,8 @@ def _without(kinds: np.ndarray, counts: np.ndarray, used: int) -> np.ndarray:
 
 
 def _jackknife(value: float, without: np.ndarray, counts: np.ndarray) -> tuple[float, float, float]:
-    """A value of n images less its bias, and its 95 % interval by Student's t of n - 1.
+    """A value of n images less its bias, and its 95 % interval by Student's t of n - 1; NaN where no image matters, as
+    then these images say nothing of how far others are from them.
 
     `without` `(T,)` are the values without one image of each kind, of which there are `counts`. Bias is (n - 1) (mean
     of those - value), and the squared standard error (n - 1) times their variance (Efron & Tibshirani 1993, ch. 11).
@@ -187,6 +189,8 @@ def _jackknife(value: float, without: np.ndarray, counts: np.ndarray) -> tuple[f
     n = int(counts.sum())
     mean = float(counts @ without) / n
     middle = value - (n - 1) * (mean - value)
+    if np.ptp(without) < _SLACK:
+        return middle, np.nan, np.nan
     reach = float(stdtrit(n - 1, 0.975)) * np.sqrt((n - 1) * float(counts @ (without - mean) ** 2) / n)
     return middle, middle - reach, middle + reach
 

@@ -21,7 +21,9 @@ def _accuracy(facts: Facts, found: Errors) -> str:
     a, b = facts.names
     real, of = sum(each.real for each in found.compared), len(found.counted)
     start = f"The accuracy of these two trained networks, {a} and {b},"
-    no_more = f" ({len(found.idle)} more change no answer)" if found.idle else ""
+    no_more = (
+        f" ({len(found.idle)} more change{'s' * (len(found.idle) == 1)} no answer)" if found.idle else ""
+    )
     if of == 1:
         return f"{start} {'differs' if real else 'is not shown to differ'} on clean images{no_more}"
     if not real:

@@ -121,7 +121,7 @@ def _shift_sentence(facts: Facts, condition: int, found: Shifts) -> str:
     ]
     moved = [sum(s.p_holm < REAL for s in side) for side in (found.a, found.b)]
     parts = [
-        f"of {name} to {shift.name} ({shift.value:.2f} bits, {shift.low:.2f} to {shift.high:.2f}, "
+        f"of {name} to {shift.name} ({shift.value:.2f} bits, {_ends_words(shift)}, "
         f"n = {shift.images:,}{_gain_words(shift)}; {count} of {len(tested)} classes change)"
         for name, shift, count in zip(facts.names, most, moved, strict=True)
     ]
@@ -143,6 +143,11 @@ def _versus_words(tested: Sequence[Versus]) -> str:
     a, b = (sum(e.further == letter for e in real) for letter in "AB")
     where = "most in" if len(real) > 1 else "in"
     return f"{end}, {where} {', '.join(told)}; of these A's are shown to move further in {a} and B's in {b}"
+
+
+def _ends_words(shift: Shift) -> str:
+    """The interval of a shift; there is none where every image says the same."""
+    return "no interval" if np.isnan(shift.low) else f"{shift.low:.2f} to {shift.high:.2f}"
 
 
 def _gain_words(shift: Shift) -> str:
@@ -172,8 +177,8 @@ def _idle(facts: Facts, found: Errors) -> Sequence[str]:
         return ()
     listed = ", ".join(facts.conditions[k].words for k in found.idle)
     return (
-        f"{len(found.idle)} of {len(facts.conditions)} conditions change no answer of either network ({listed}): they "
-        "say what the clean images say, and are left out of counts and of Holm's families.",
+        f"Under {len(found.idle)} of {len(facts.conditions)} conditions no answer of either network changes "
+        f"({listed}); these say what the clean images say, and are left out of counts and of Holm's families.",
     )
 
 
