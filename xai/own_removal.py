@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 
 from models import third_party, zoo
 from models.cards import Card
@@ -12,11 +13,12 @@ class RemovalError(ValueError):
     """A network that can't be removed; the message is one sentence."""
 
 
-def removable() -> dict[str, Card]:
-    """Cards of the networks that were brought in from a file and lie in the local folder, by name."""
+def removable(cards: Mapping[str, Card] | None = None) -> dict[str, Card]:
+    """Of the networks with these `cards` (None: all on this machine), those that were brought in from a file and lie
+    in the local folder."""
     return {
         name: card
-        for name, card in zoo.cards().items()
+        for name, card in (zoo.cards() if cards is None else cards).items()
         if not zoo.is_shipped(name) and _is_brought(card) and third_party.files_of(name)[0].is_file()
     }
 

@@ -12,7 +12,7 @@ from data.catalogue import dataset
 from data.datasets import DatasetError, ImageSource, evenly_spread
 from models.registry import Model
 from xai.responses import Responses, collect
-from xai.ui import dataset_images, explaining, widgets
+from xai.ui import dataset_images, explaining, own_shelf, widgets
 
 KEYS = ("channel_data", "channel_split", "channel_images")
 USUAL, LEAST, MOST, STEP = 500, 100, 10_000, 100
@@ -52,7 +52,7 @@ def choose(model: Model) -> Images | None:
         return None
     own = model.card.dataset if model.card.dataset in offered else offered[0]
     with st.container(horizontal=True):
-        name = widgets.one_of("Images of", "channel_data", offered, own)
+        name = widgets.one_of("Images of", "channel_data", offered, own, own_shelf.words())
         splits = dataset(name).splits
         split = widgets.one_of(
             "Their split", "channel_split", splits, "test" if "test" in splits else splits[0]

@@ -11,7 +11,7 @@ from models.cards import Card
 from xai.attribution import GRADIENT_CAMS, METHODS
 from xai.compare.study import Study
 from xai.evaluation_grid import PAPER
-from xai.ui import dataset_images, explaining, state, widgets
+from xai.ui import dataset_images, explaining, own_shelf, state, widgets
 
 COUNTS = (200, 500, 1_000, 2_000)
 USUAL_COUNT = "2000"
@@ -81,7 +81,7 @@ def _images(models: tuple[str, str]) -> tuple[str, str, int | None] | None:
         st.info("No dataset on this machine has images and classes of both networks.")
         return None
     usual = next((card.dataset for card in cards if card.dataset in offered), offered[0])
-    name = widgets.one_of("Images of", "compare_images", offered, usual)
+    name = widgets.one_of("Images of", "compare_images", offered, usual, own_shelf.words())
     splits = dataset(name).splits
     split = widgets.one_of("Their split", "compare_split", splits, "test" if "test" in splits else splits[0])
     words = {**{str(count): f"{count:,}" for count in COUNTS}, "all": "all"}

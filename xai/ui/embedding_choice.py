@@ -13,7 +13,7 @@ from data.datasets import DatasetError
 from xai import embedding
 from xai.embedding import LAYOUTS, PENULTIMATE, EmbeddingRequest
 from xai.projection import METHODS, PARAMETERS, Projecting
-from xai.ui import dataset_images, explaining, result_data, state, widgets
+from xai.ui import dataset_images, explaining, own_shelf, result_data, state, widgets
 
 LAYOUT_WORDS = {
     "aligned": "turned and scaled onto A's",
@@ -88,7 +88,7 @@ def _images(model: str) -> tuple[str, str, int | None] | None:
         st.info(NO_IMAGES)
         return None
     own = card.dataset if card.dataset in offered else offered[0]
-    name = widgets.one_of("Images of", "embed_images", offered, own)
+    name = widgets.one_of("Images of", "embed_images", offered, own, own_shelf.words())
     splits = dataset(name).splits
     split = widgets.one_of("Their split", "embed_split", splits, "test" if "test" in splits else splits[0])
     return name, split, _count(name, _size_of(name, split))

@@ -89,14 +89,14 @@ def _adopt() -> None:
 
 
 def _choose(file: OwnFile, request: Request, brought: Brought) -> None:
-    names = [*dataset_images.names().values(), SAMPLES]
+    names, called = [*dataset_images.names().values(), SAMPLES], own_shelf.words()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = widgets.one_of(
             "Images to try it on",
-            "own_check_data",
+            f"own_check_data {request.dataset}",
             names,
             _usual(request, names),
-            lambda one: "Sample photographs (no right answers)" if one == SAMPLES else one,
+            lambda one: "Sample photographs (no right answers)" if one == SAMPLES else called(one),
             help="Their classes are found among the network's by name. Pictures of your own are offered once you "
             "have uploaded them, under Images.",
         )

@@ -8,7 +8,6 @@ import streamlit as st
 
 from data import class_names, uploads
 from data.class_names import HOW, ClassMapping, Match
-from models import zoo
 from xai.ui import explaining, own_data_view, own_keep_view, widgets
 from xai.ui.own_shelf import Archive
 
@@ -58,11 +57,11 @@ def _given(mapping: ClassMapping) -> None:
 
 def _say(proposed: ClassMapping, model: str) -> None:
     sure = sum(match.sure for match in proposed.matches)
-    words = f"{sure:,} of {len(proposed.matches):,} classes were found among those of {model} by name."
-    if zoo.is_shipped(model) or sure:
-        st.markdown(widgets.plain(f"{words} Correct what is wrong below; what has no class is left out."))
-    else:
-        st.warning(widgets.plain(f"{words} Choose a class for each below, at least two."))
+    likely = sum(match.known is not None for match in proposed.matches) - sure
+    words = f"{sure:,} of {len(proposed.matches):,} classes were found among those of {model} by name"
+    more = f", and {likely:,} more have a similar one: please confirm or correct them." if likely else "."
+    said = f"{words}{more} What has no class is left out; at least {class_names.LEAST_CLASSES} are needed."
+    (st.markdown if sure + likely else st.warning)(widgets.plain(said))
 
 
 def _corrections(

@@ -202,6 +202,7 @@ def _left_out(skipped: list[Skipped]) -> None:
         return
     kinds = Counter(each.reason for each in skipped).most_common(3)
     words = "; ".join(f"{count:,} {reason}" for reason, count in kinds)
-    with st.expander(f"Left out: {len(skipped):,} files or folders ({widgets.plain(words)})"):
+    files = "1 file or folder" if len(skipped) == 1 else f"{len(skipped):,} files or folders"
+    with st.expander(f"Left out: {files} ({widgets.plain(words)})"):
         names, reasons = zip(*skipped, strict=True)
         own_network_view.rows("files that were left out", {"file": names, "why": reasons})

@@ -56,10 +56,8 @@ def _changed(brought: Brought) -> bool:
 
 def _replaced(name: str) -> bool | None:
     """Whether a network of that name is replaced; None where it can't be, or is not wanted."""
-    try:
-        check_name(name, name in own_removal.removable())
-    except ValueError as error:
-        st.warning(widgets.plain(error))
+    if problem := _problem(name, name in own_removal.removable(explaining.cards())):
+        st.warning(widgets.plain(problem))
         return None
     if name not in explaining.cards():
         return False
@@ -72,13 +70,23 @@ def _replaced(name: str) -> bool | None:
     return None
 
 
+@st.cache_data(show_spinner=False, ttl=explaining.CARDS_SECONDS, max_entries=100)
+def _problem(name: str, replace_it: bool) -> str:
+    """Why a network may not have this name, empty where it may; to know it, every card is read."""
+    try:
+        check_name(name, replace_it)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def _keep(brought: Brought, replaced: bool) -> None:
     try:
         card = third_party.keep(brought, replace_it=replaced)
     except (ValueError, OSError) as error:
         st.session_state[FAILED] = str(error)
         return
-    explaining.cards.clear()
+    _read_again()
     st.session_state[KEPT] = card.name, card.sha256
 
 
@@ -90,7 +98,7 @@ def kept() -> str:
 
 def remove() -> None:
     """Draw the list of networks that were brought in, and the way to remove one."""
-    found = own_removal.removable()
+    found = own_removal.removable(explaining.cards())
     with st.expander(f"Networks that were brought in: {len(found)}"):
         if said := st.session_state.pop(SAID, None):
             st.success(widgets.plain(said))
@@ -112,8 +120,14 @@ def remove() -> None:
         sure = st.checkbox(
             words, key=f"own_remove_sure {name}", help="Figures and answers made with it stay."
         )
-        st.button("Remove it", disabled=not sure, on_click=_remove, args=(name,), icon=":material/delete:",
-                  help="Tick the box above first.")  # fmt: skip
+        st.button(
+            "Remove it",
+            disabled=not sure,
+            on_click=_remove,
+            args=(name,),
+            icon=":material/delete:",
+            help="Tick the box above first.",
+        )
 
 
 def _remove(name: str) -> None:
@@ -122,4 +136,10 @@ def _remove(name: str) -> None:
         st.session_state[SAID] = f"{name} was removed."
     except (ValueError, OSError) as error:
         st.session_state[SAID] = str(error)
+    _read_again()
+
+
+def _read_again() -> None:
+    """Let every page see which networks there are now."""
     explaining.cards.clear()
+    _problem.clear()

@@ -13,7 +13,7 @@ from models import registry
 from models.cards import INPUT_SIZES
 from models.import_request import CHANNELS, MOST_CLASSES, NORMALIZATIONS, UNKNOWN, Request, imagenet_classes
 from models.nearest import Fit
-from xai.ui import dataset_images, explaining, state, widgets
+from xai.ui import dataset_images, explaining, own_shelf, state, widgets
 from xai.ui.own_shelf import OwnFile
 
 MOST_TEXT = 400_000
@@ -124,8 +124,14 @@ def _of_dataset(outputs: int) -> Names:
     if not fitting:
         raise ValueError(f"no dataset here has {outputs:,} classes: type them, or choose Numbers.")
     help_words = "Choose the one that the network was trained on: its classes are taken in their order."
-    name = widgets.one_of("Dataset with as many classes", "own_classes_dataset", list(fitting), next(iter(fitting)),
-                          help=help_words)  # fmt: skip
+    name = widgets.one_of(
+        "Dataset with as many classes",
+        "own_classes_dataset",
+        list(fitting),
+        next(iter(fitting)),
+        own_shelf.words(),
+        help=help_words,
+    )
     st.caption(widgets.plain(_listed(fitting[name])))
     return fitting[name], name
 
@@ -136,8 +142,13 @@ def _of_network(outputs: int) -> Names:
     if not fitting:
         raise ValueError(f"no network here tells {outputs:,} classes apart: type them, or choose Numbers.")
     help_words = "Its class names are taken in their order."
-    name = widgets.one_of("Network with as many classes", "own_classes_network", list(fitting), next(iter(fitting)),
-                          help=help_words)  # fmt: skip
+    name = widgets.one_of(
+        "Network with as many classes",
+        "own_classes_network",
+        list(fitting),
+        next(iter(fitting)),
+        help=help_words,
+    )
     st.caption(widgets.plain(_listed(fitting[name].classes)))
     return fitting[name].classes, fitting[name].dataset
 

@@ -184,7 +184,7 @@ def _differences(chosen: Fit) -> None:
     """Every name that does not fit, by the kind of its misfit."""
     kinds = {
         "missing from the file": chosen.missing,
-        "in the file and not in the architecture": chosen.unexpected,
+        "in the file that are not in the architecture": chosen.unexpected,
         "of another kind of number": chosen.wrong_kind,
     }
     for words, names in kinds.items():

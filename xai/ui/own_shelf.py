@@ -11,7 +11,7 @@ import secrets
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -211,6 +211,19 @@ def sized(name: str, size: int) -> str:
     from data.folder_listing import DEFAULT_SIZE
 
     return name if size == DEFAULT_SIZE else f"{name}@{size}"
+
+
+def words() -> Callable[[str], str]:
+    """How a list of datasets calls each: an upload of this visitor by the name of its file, any other as it is."""
+    from data.folder_listing import DEFAULT_SIZE
+
+    own = dict(st.session_state[SHELF].archives) if SHELF in st.session_state else {}
+
+    def call(name: str) -> str:
+        key, _at, side = name.partition("@")
+        return f"{own[key].title} ({side or DEFAULT_SIZE} px, uploaded)" if key in own else name
+
+    return call
 
 
 def is_anothers(name: str) -> bool:

@@ -14,7 +14,7 @@ from data.datasets import DatasetError
 from xai import settings
 from xai.comparison import Picture, picture_from_dataset, picture_from_image
 from xai.export import find_picture
-from xai.ui import dataset_images, limits, state, widgets
+from xai.ui import dataset_images, limits, own_shelf, state, widgets
 from xai.ui.explaining import results
 
 THUMBNAIL = 96
@@ -105,7 +105,8 @@ def _dataset() -> Offer:
     known = {
         stem: name for stem, name in dataset_images.names().items() if name != "cue10"
     }  # drawn one by one
-    stem = widgets.one_of("Dataset", "images", list(known), next(iter(known)), lambda s: known[s])
+    called = own_shelf.words()
+    stem = widgets.one_of("Dataset", "images", list(known), next(iter(known)), lambda s: called(known[s]))
     splits = dataset_images.splits(known[stem])
     usual = "test" if "test" in splits else splits[0]
     split = widgets.one_of("Split of the dataset", "images_split", splits, usual)

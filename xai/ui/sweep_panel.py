@@ -70,7 +70,7 @@ def _choose() -> None:
     left, right = st.columns(2)
     with left:
         offered = [*DATASETS, *own_shelf.datasets().values()]
-        dataset = widgets.one_of("Dataset", "sweep_dataset", offered, "cue10")
+        dataset = widgets.one_of("Dataset", "sweep_dataset", offered, "cue10", own_shelf.words())
         fitting = _fitting(dataset)
         models = widgets.some_of("Networks to ask", "sweep_models", fitting, fitting[:2], part=dataset)
     with right:
