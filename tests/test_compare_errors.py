@@ -124,11 +124,11 @@ TO_3, TO_5 = ([float(k == place) for k in range(10)] for place in (3, 5))
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     ("ours", "theirs", "count"),
-    [((0.9, TO_3), (0.9, TO_5), 100), ((0.3, TO_3), (0.79, SPREAD), 200), ((0.6, TO_3), (0.1, TO_3), 100)],
+    [((0.9, TO_3), (0.9, TO_5), 100), ((0.3, TO_3), (0.58, SPREAD), 200), ((0.6, TO_3), (0.1, TO_3), 100)],
     ids=["to other classes", "as far but spread", "further"],
 )
 def test_answers_that_move_elsewhere_are_told_apart(ours: Any, theirs: Any, count: int) -> None:
-    """Both move as far (0.62 bits, or 0.13), or one of them further; a test of size alone finds 5 % of the first."""
+    """Both move as far (0.69 bits, or 0.13), or one of them further; a test of size alone finds 5 % of the first."""
     found = 0
     for seed in range(20):
         generator = np.random.default_rng((seed, 12))
