@@ -80,7 +80,7 @@ class Stopped(Exception):
 Cancelled = Callable[[], bool]
 """Asked before every batch whether the training is to end."""
 StepReport = Callable[[int, int, int, float, float], None]
-"""Called as `report(epoch, step, steps, loss, accuracy)` after every tenth batch, or more often if they are few."""
+"""Called as `report(epoch, step, steps, loss, accuracy)` after every tenth batch; of few, after all but the last."""
 
 
 Degrade = Callable[[Tensor, torch.Generator], Tensor]
@@ -260,7 +260,7 @@ def _train_epoch(
             group["lr"] = rate
         images = _pictures(data.images[index], draws[step], setup, generator)
         sums += torch.stack(_step(run, setup, images, data.labels[index]))
-        if report and (step + 1) % every == 0:
+        if report and (step + 1) % every == 0 and (every == 10 or step + 1 < steps):
             report(run.epoch, step + 1, steps, *(float(total) / (step + 1) for total in sums))
     return float(sums[0]) / steps, float(sums[1]) / steps, rate
 
