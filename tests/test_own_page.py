@@ -430,15 +430,23 @@ def _bring_network(page: Any, checkpoint: bytes) -> None:
     page.get_by_role("combobox", name="Names of the 10 classes").click()
     page.get_by_role("option", name="Those of a dataset").click()
     page.get_by_text("In this order: disc/plain").wait_for()
-    page.locator("[data-testid='stApp'][data-test-script-state='notRunning']").wait_for()
+    _at_rest(page)
     page.get_by_role("button", name="Keep this network").click()
     page.get_by_text("tiny is listed on every page.").wait_for()
+
+
+def _at_rest(page: Any) -> None:
+    """Wait until what is shown is what was chosen: widgets of the run before are gone then."""
+    page.locator("[data-testid='stApp'][data-test-script-state='notRunning']").wait_for()
 
 
 def _bring_pictures(page: Any, content: bytes) -> None:
     page.get_by_text("Images", exact=True).first.click()
     page.get_by_text("Choose a ZIP above").wait_for()
+    _at_rest(page)
     page.locator("input[type='file']").set_input_files(_payload("scenes.zip", content))
+    page.get_by_text("10 more have a similar one").wait_for()
+    _at_rest(page)
     page.get_by_role("button", name="Use these names").click()
     page.get_by_text("have the class names of a network already").wait_for()
 

@@ -70,9 +70,11 @@ def _corrections(
     """What the select boxes say, of all classes or of those that need a word most."""
     ordered = sorted(proposed.matches, key=lambda match: match.sure)
     asked = proposed.matches if len(ordered) <= MOST_BOXES else ordered[:MOST_BOXES]
-    columns = st.columns(COLUMNS)
     found: dict[str, str | None] = {}
+    columns = st.columns(COLUMNS)
     for number, match in enumerate(asked):
+        if number and number % COLUMNS == 0:  # in a narrow window columns are shown one below the other
+            columns = st.columns(COLUMNS)
         with columns[number % COLUMNS]:
             found[match.own] = _box(f"own_class {kept.name} {model} {match.own}", match, known) or None
     if len(asked) < len(ordered):

@@ -30,8 +30,7 @@ def draw() -> None:
                 state.adopt(choices())
                 st.switch_page(PAGE.format(page))
     if card is not None and name is None:
-        words = "None of your pictures has classes of it: a sweep and Compare use those of another dataset."
-        st.caption(words)
+        st.caption("Pictures of your own, brought under Images, take the place of a dataset's here.")
 
 
 def _pictures() -> str | None:
