@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from models import zoo
+from tests.app_server import CHROMIUM_FLAGS, chromium, running_app
 from tests.page_helpers import healthy, visit, words
 from xai.compare import kept, shipping, story_check
 from xai.compare.sections import all_sections
@@ -65,3 +66,28 @@ def test_the_readme_quotes_them() -> None:
     readme = " ".join((Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8").split())
     for name in shipping.studies():
         assert f"data/reports/{name}" in readme
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine")
+def test_a_shipped_comparison_is_read_and_looked_at_closely_in_a_browser(tmp_path: Path) -> None:
+    """Verdicts, another question, its figure and filmstrip, and an example that opens in Explain with both networks."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    link = "a=alexnet-cue10-s0&b=resnet18_cifar-w16-cue10-s0"
+    with running_app(tmp_path / "log.txt") as server, playwright.sync_playwright() as made:
+        browser = made.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_FLAGS))
+        page = browser.new_page(viewport={"width": 1400, "height": 1100})
+        page.set_default_timeout(90_000)
+        page.goto(f"{server.url}/compare?{link}")
+        page.get_by_text("Each network by itself, and what can't be said").wait_for()
+        page.locator("label").filter(has_text="Flip points").click()
+        page.get_by_text("How far can an image be degraded before the answer flips").wait_for()
+        page.get_by_alt_text("3 images just before and just after their flip", exact=False).wait_for()
+        page.locator("label").filter(has_text="Examples").click()
+        page.get_by_alt_text("6 examples (random)", exact=False).wait_for()
+        with page.expect_popup() as opened:
+            page.get_by_text("Open in Explain:").locator("a").first.click()
+        explain = opened.value
+        explain.get_by_text("alexnet-cue10-s0 says").first.wait_for(timeout=90_000)
+        assert "degradation=gaussian_blur" in explain.url
+        browser.close()

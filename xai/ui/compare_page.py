@@ -40,7 +40,8 @@ def draw() -> None:
 
 
 def _draw(study: Study) -> None:
-    found = compare_data.compared(study)
+    with st.spinner("Reading what is known of these two networks."):
+        found = compare_data.compared(study)
     missing = [one for one in all_sections() if found is None or _is_missing(found, one.name)]
     if missing:
         _offer(study, found, missing)

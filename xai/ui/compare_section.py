@@ -34,8 +34,9 @@ def draw(study: Study, found: Compared, section: Section) -> None:
         if table:
             with st.expander(title):
                 robustness_show.table(table, safe_stem(f"compare-{section.name}-{title}"), title)
-    for sentence in said.undefined:
-        st.caption(widgets.plain(f"Not defined: {sentence}"))
+    if said.undefined:
+        st.markdown("**Left out, or without a number**")
+        st.caption("\n".join(f"- {widgets.plain(sentence)}" for sentence in said.undefined))
     with st.expander("How this is measured"):
         st.markdown(widgets.plain(section.method(found.facts, rows)))
 
