@@ -113,9 +113,7 @@ def _verdicts(found: Compared) -> None:
         if not names:
             continue
         st.markdown(f"**{icon} {title}**")
-        lines = [
-            f"- **{section(name).title}.** {widgets.plain(found.found[name].verdict)}" for name in names
-        ]
+        lines = [f"- **{section(name).title}.** {widgets.plain(found.found[name].verdict)}" for name in names]
         st.markdown("\n".join(lines))
     for name, why in found.skipped.items():
         st.caption(widgets.plain(f"{section(name).title}: {why}"))
