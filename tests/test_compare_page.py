@@ -35,7 +35,7 @@ def _small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("XAI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setitem(cue10.SPLITS, "test", 40)
     put(monkeypatch, fake("drift", True), fake("agreement", False), fake("errors", None))
-    stores = (job_panel.place_of, dataset_images.memo, explaining.results)
+    stores = (job_panel.place_of, dataset_images.memo, explaining.results, explaining.cards)
     for store in stores:
         store.clear()
     yield
@@ -192,3 +192,10 @@ def test_rows_of_other_weights_are_not_taken(monkeypatch: pytest.MonkeyPatch) ->
     assert kept.find(study, cards) is not None
     changed = {**cards, A: replace(cards[A], sha256="0" * 64)}
     assert kept.find(study, changed) is None
+
+
+def test_a_machine_without_networks_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zoo, "cards", dict)
+    app = visit("compare")
+    assert healthy(app), words(app)
+    assert "No network is on this machine" in words(app)

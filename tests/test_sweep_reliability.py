@@ -130,7 +130,7 @@ LEFT_OUT: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "nested folders": (lambda root: write_pictures(root / "cat" / "young" / "grey", 1), []),
     "copies": (
         lambda root: shutil.copytree(root / "cat", root / "dog" / "cats"),
-        ["pictures have an exact copy in another split."],
+        ["pictures have an exact copy in another split: "],
     ),
 }
 

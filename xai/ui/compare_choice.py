@@ -59,6 +59,9 @@ def choose() -> Study | None:
 def _networks() -> tuple[str, str] | None:
     """Two networks that take images of the same size."""
     known = explaining.cards()
+    if not known:
+        st.info("No network is on this machine: bring one in on the page Your own, or train one.")
+        return None
     liked = [next((name for name in known if name.startswith(start)), "") for start in PREFERRED]
     first, second = liked if all(liked) else explaining.first_choice(tuple(known))
     a = widgets.one_of("Network A", "a", list(known), first)
