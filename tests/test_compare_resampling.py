@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from xai import tables
 from xai.compare import resampling
 
 SIMULATIONS = 200
@@ -156,6 +157,7 @@ def test_what_rounds_to_nothing_has_no_sign() -> None:
     assert found.words() == "0.00 (-0.01 to 0.00, n = 9)"
     assert found.words(3) == "-0.001 (-0.006 to 0.004, n = 9)"
     assert resampling.Estimate(-0.0004, 0, 0, 1).words(1, percent=True) == "0.0 % (n = 1)"
-    assert resampling.decimals(-0.004, signed=True) == "0.00"
-    assert resampling.decimals(0.006, signed=True) == "+0.01"
-    assert resampling.decimals(float("nan")) == "nan"
+    assert tables.decimals(-0.004, signed=True) == "0.00"
+    assert tables.decimals(0.006, signed=True) == "+0.01"
+    assert tables.decimals(float("nan")) == "nan"
+    assert tables.as_words([{"difference": -0.004}]) == [{"difference": "0.00"}]

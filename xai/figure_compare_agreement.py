@@ -14,8 +14,7 @@ from matplotlib.patches import Patch
 
 from data.degradations import DEGRADATIONS, SCALES
 from xai.compare.agreement_found import Rows, one_training
-from xai.compare.answers import FEW_IMAGES
-from xai.compare.phrases import listed
+from xai.compare.phrases import FEWEST, listed
 from xai.compare.resampling import Estimate, estimates, mean
 from xai.compare.sections import Measured
 from xai.compare.study import Facts
@@ -86,7 +85,7 @@ def _lines(rows: Rows) -> list[_Line]:
     ]
     centred = rows.pairs["centred"][0, 1][same]
     found.append(_line("A and B, without the mean maps", centred, PAIR_COLOUR, "D", seed))
-    if len(rows.training) > 2 and rows.common.sum() >= FEW_IMAGES:
+    if len(rows.training) > 2 and rows.common.sum() >= FEWEST:
         found += _seed_lines(rows)
     table = rows.tables["single"]
     for place, (name, colour) in enumerate(zip(names, (A_COLOUR, B_COLOUR), strict=True)):
@@ -224,7 +223,7 @@ def _panel(axes: Axes, rows: Rows, name: str) -> None:
 
 def _seed_levels(rows: Rows) -> list[tuple[float, str, Any]]:
     """Mean agreement of two seeds of A's and of B's training on clean images, where there are two."""
-    if rows.common.sum() < FEW_IMAGES:
+    if rows.common.sum() < FEWEST:
         return []
     similarity, found = rows.similarity(), []
     for place, (colour, style) in enumerate(((A_COLOUR, (0, (4, 1.5))), (B_COLOUR, (0, (4, 1.5, 1, 1.5))))):

@@ -38,6 +38,12 @@ def p_value(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.{4 if abs(value - 0.05) < 0.0005 else 3}f}"
 
 
+def decimals(value: float, digits: int = 2, *, signed: bool = False) -> str:
+    """A number with so many decimals, `signed` with a plus; what they show as 0 has no sign."""
+    text = f"{value:{'+' if signed else ''}.{digits}f}"
+    return text.lstrip("+-") if float(text) == 0 else text
+
+
 def as_text(rows: Rows) -> list[str]:
     """Rows as lines of aligned text, the headings first; numbers are aligned to the right."""
     if not rows:
@@ -63,7 +69,7 @@ def _aligned(word: str, width: int, right: bool) -> str:
 
 def _word(head: str, cell: Cell) -> str:
     if isinstance(cell, float):
-        return f"{cell:.{DIGITS.get(head, 2)}f}"
+        return decimals(cell, DIGITS.get(head, 2))
     return "" if cell is None else printable(str(cell))
 
 

@@ -182,6 +182,13 @@ def add(commands: Any) -> None:
     parser.add_argument("--split", default="test", help="such as test (test), or all of a folder of pictures")
     parser.add_argument("--limit", type=int, help="only so many images, evenly spread")
     parser.add_argument("--seed", type=int, default=0, help="of what degradations draw")
+    _add_computing(parser)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.set_defaults(run=run_evaluate)
+
+
+def _add_computing(parser: Any) -> None:
+    """How answers are computed and stored."""
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="fp32", help="fp32 or bf16 (fp32)")
     parser.add_argument("--batch-size", type=int, help="images at a time; the results don't depend on it")
@@ -195,5 +202,3 @@ def add(commands: Any) -> None:
         help="ray: on Ray Data, on one machine or many (local)",
     )
     parser.add_argument("--workers", type=int, help="processes of --engine ray (one per core)")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.set_defaults(run=run_evaluate)

@@ -12,8 +12,8 @@ import numpy as np
 
 from xai.compare import agreement_tables
 from xai.compare import agreement_words as words
-from xai.compare.answers import FEW_IMAGES
 from xai.compare.map_seeds import SeedNull, seed_null
+from xai.compare.phrases import FEWEST
 from xai.compare.resampling import Estimate, estimates, mean, sign_flip_tests, sign_flips
 from xai.compare.sections import Found, Measured
 from xai.compare.study import Facts, nan_to_none
@@ -187,7 +187,7 @@ def closer_to_seeds(rows: Rows, place: int) -> Tested:
     spearman = rows.pairs["spearman"][..., rows.common]
     own = spearman[place, rows.seeds_of(place)].mean(axis=0)
     difference = own - spearman[0, 1]
-    if len(difference) < FEW_IMAGES:
+    if len(difference) < FEWEST:
         return Tested(mean([]), float("nan"))
     seed = rows.facts.study.seed
     return Tested(mean(difference, seed), sign_flips(difference, seed))
@@ -210,14 +210,14 @@ def _on_common(rows: Rows) -> dict[str, Estimate]:
 
 
 def _null(rows: Rows) -> SeedNull | None:
-    if one_training(rows.facts) or rows.common.sum() < FEW_IMAGES:
+    if one_training(rows.facts) or rows.common.sum() < FEWEST:
         return None
     return seed_null(rows.similarity(), rows.training == 1, rows.facts.study.seed)
 
 
 def _means(rows: Rows, measure: str) -> tuple[float, float]:
     """Mean agreement of two networks within and between trainings by another measure; not tested."""
-    if rows.common.sum() < FEW_IMAGES:
+    if rows.common.sum() < FEWEST:
         return float("nan"), float("nan")
     upper = np.triu_indices(len(rows.training), 1)
     own = rows.training[upper[0]] == rows.training[upper[1]]
@@ -278,7 +278,7 @@ def counts(rows: Rows) -> dict[str, int]:
         "constant_b": constant[1],
         "constant_others": sum(constant[2:]),
         "alone": int(alone.sum()),
-        "small_classes": int((sizes < FEW_IMAGES).sum()),
+        "small_classes": int((sizes < FEWEST).sum()),
         "blank_degraded": int((moved & np.isnan(cells["spearman"])).sum()),
         "degraded": int(moved.sum()),
         "idle": int(rows.idle.sum()),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xai.compare.answers import FEW_IMAGES
+from xai.compare.phrases import FEWEST
 from xai.compare.resampling import Estimate, estimates, mean
 from xai.compare.sections import Table
 from xai.compare.study import Facts, nan_to_none
@@ -98,13 +98,13 @@ def _pair_rows(rows: Rows) -> Shown:
 
 
 def _class_rows(rows: Rows) -> Shown:
-    """Agreement of A and B on clean images by the class that both predict; none for fewer than `FEW_IMAGES` images."""
+    """Agreement of A and B on clean images by the class that both predict; none for fewer than `FEWEST` images."""
     classes: Table = rows.tables["images"]
     table: Shown = []
     for number, name in enumerate(rows.facts.classes):
         own = (classes["class"] == number) & rows.same
         count = int(own.sum())
-        enough = own if count >= FEW_IMAGES else np.zeros_like(own)
+        enough = own if count >= FEWEST else np.zeros_like(own)
         seed = rows.facts.study.seed
         rank, other = (mean(rows.conditions[n][enough, 0], seed) for n in ("spearman", "shuffled_class"))
         table.append(

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 UNKNOWN = -1
 """The answer with a class that only the network knows."""
-FEW_IMAGES = 10
-"""A class with fewer images is counted and shown, and not tested."""
 
 
 @dataclass(frozen=True, eq=False)

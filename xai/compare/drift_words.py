@@ -12,7 +12,7 @@ from xai.compare.drift_leads import RESOLUTION, Lead
 from xai.compare.drift_results import Drifted
 from xai.compare.flip_summary import in_words
 from xai.compare.phrases import FEWEST, listed, moving_words, spread
-from xai.compare.resampling import decimals
+from xai.tables import decimals
 
 
 def verdict(found: Drifted) -> str:

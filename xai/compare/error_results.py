@@ -11,9 +11,10 @@ import numpy as np
 
 from xai import metrics, pairwise
 from xai.compare import answers, error_seeds, error_shift, resampling
-from xai.compare.answers import FEW_IMAGES, Answered
+from xai.compare.answers import Answered
 from xai.compare.error_seeds import SeedsNull
 from xai.compare.error_shift import Shifts
+from xai.compare.phrases import FEWEST
 from xai.compare.resampling import Estimate
 from xai.compare.sections import Measured
 from xai.compare.study import Facts
@@ -72,9 +73,9 @@ class Errors:
         return a, b
 
     def few_errors(self, condition: int) -> bool:
-        """Whether A or B has fewer than `FEW_IMAGES` wrong answers, or right ones: kappa then says little."""
+        """Whether A or B has fewer than `FEWEST` wrong answers, or right ones: kappa then says little."""
         images = len(self.answered.labels)
-        return any(min(wrong, images - wrong) < FEW_IMAGES for wrong in self.wrong(condition))
+        return any(min(wrong, images - wrong) < FEWEST for wrong in self.wrong(condition))
 
     def collapsed(self, condition: int) -> bool:
         """Whether both networks give one answer each to nearly all images: they then err alike of necessity."""

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from xai import error_tables
-from xai.compare.answers import FEW_IMAGES
 from xai.compare.error_results import Errors, Fall
 from xai.compare.error_seeds import SeedKappa, SeedsNull
 from xai.compare.error_shift import Shift, Shifts, Versus
+from xai.compare.phrases import FEWEST
 from xai.compare.study import Facts, nan_to_none
 from xai.metrics import Share
 from xai.pairwise import Compared, Consistency
@@ -140,8 +140,8 @@ def _class_row(a: Shift, b: Shift, versus: Versus) -> Row:
     row |= {"A and B apart (% of the class)": _percent(versus.apart), "by chance %": _percent(versus.chance)}
     row |= {"A and B p (Holm)": _p(versus.p_holm), "A more to": versus.more_a, "B more to": versus.more_b}
     row |= {"A − B (bits)": _round(versus.value), "from": _round(versus.low), "to": _round(versus.high)}
-    tested = a.images >= FEW_IMAGES
-    return {**row, "note": "" if tested else f"fewer than {FEW_IMAGES} images: not tested"}
+    tested = a.images >= FEWEST
+    return {**row, "note": "" if tested else f"fewer than {FEWEST} images: not tested"}
 
 
 def numbers(facts: Facts, found: Errors) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from xai.compare.answers import FEW_IMAGES, UNKNOWN
+from xai.compare.answers import UNKNOWN
+from xai.compare.phrases import FEWEST
 from xai.statistics import holm
 
 DRAWS = 9_999
@@ -35,7 +36,7 @@ class Shift:
 
     `gains` is the class named more often than before by the most images, `gained` the share
     of the class's images by which. All but `name` and `images` are NaN, and `gains` is empty, for a class with fewer
-    than `FEW_IMAGES` images.
+    than `FEWEST` images.
     """
 
     name: str
@@ -116,7 +117,7 @@ def shifts(labels: np.ndarray, a: Pair, b: Pair, names: Sequence[str], seed: int
     versus = []
     for number, name in enumerate(names):
         own = np.flatnonzero(labels == number)
-        if len(own) < FEW_IMAGES:
+        if len(own) < FEWEST:
             for side in sides:
                 side.append(Shift(name, len(own)))
             versus.append(Versus(name, len(own)))

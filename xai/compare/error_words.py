@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xai.compare.answers import FEW_IMAGES, UNKNOWN
+from xai.compare.answers import UNKNOWN
 from xai.compare.error_results import COLLAPSED, Errors, Fall, same_training
 from xai.compare.error_seeds import SeedsNull
 from xai.compare.error_shift import Shift, Shifts, Versus
-from xai.compare.phrases import p_words
+from xai.compare.phrases import FEWEST, p_words
 from xai.compare.resampling import Estimate
 from xai.compare.study import Facts
 from xai.pairwise import REAL
@@ -191,7 +191,7 @@ def _few_errors(facts: Facts, found: Errors) -> Sequence[str]:
     )
     return (
         f"Error consistency says little under {len(few)} of {len(found.counted)} conditions, where A or B has fewer "
-        f"than {FEW_IMAGES} wrong or right answers: {listed} of {facts.images:,} answers are wrong.",
+        f"than {FEWEST} wrong or right answers: {listed} of {facts.images:,} answers are wrong.",
     )
 
 
@@ -208,12 +208,12 @@ def _collapsed(facts: Facts, found: Errors) -> Sequence[str]:
 
 def _without_classes(facts: Facts, found: Errors) -> Sequence[str]:
     counts = np.bincount(found.answered.labels, minlength=len(facts.classes))
-    few = [f"{name} ({n})" for name, n in zip(facts.classes, counts, strict=True) if n < FEW_IMAGES]
+    few = [f"{name} ({n})" for name, n in zip(facts.classes, counts, strict=True) if n < FEWEST]
     if not few or not found.shifts:
         return ()
     shown = ", ".join(few[:12]) + (f" and {len(few) - 12:,} more" if len(few) > 12 else "")
     return (
-        f"{len(few):,} of {len(counts):,} classes have fewer than {FEW_IMAGES} images and are not tested: {shown}.",
+        f"{len(few):,} of {len(counts):,} classes have fewer than {FEWEST} images and are not tested: {shown}.",
     )
 
 

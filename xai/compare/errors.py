@@ -9,8 +9,8 @@ import numpy as np
 from models.registry import Model
 from xai import statistics
 from xai.compare import answers, error_rows, error_shift, error_verdict, error_words, resampling
-from xai.compare.answers import FEW_IMAGES
 from xai.compare.error_results import Errors, results
+from xai.compare.phrases import FEWEST
 from xai.compare.sections import Found, Measured, Section, Table, register
 from xai.compare.study import Facts
 from xai.pairwise import REAL
@@ -114,7 +114,7 @@ def _shift_method() -> str:
         "intervals of one network held the true value in 92 to 96 % of cases with 200 images, in 86 to 96 % with 50 "
         "and in 84 to 97 % with 20. "
         "Holm is over the classes of one network, or of the pair, and degradation. Classes with fewer than "
-        f"{FEW_IMAGES} images were not tested. "
+        f"{FEWEST} images were not tested. "
     )
 
 

@@ -12,11 +12,12 @@ from data.datasets import ImageSource
 from models.registry import Model
 from xai.attribution import METHODS
 from xai.compare import answers, maps, phrases, resampling
-from xai.compare.answers import FEW_IMAGES, strongest
+from xai.compare.answers import strongest
 from xai.compare.example_choice import STRATEGIES, Chosen, Proposal, percentiles_of, propose
 from xai.compare.example_pool import QUANTITIES, SIDES, Pool, default_condition, pool_of
 from xai.compare.map_metrics import on_common_grid, spearman_rows
 from xai.compare.maps import Maps
+from xai.compare.phrases import FEWEST
 from xai.compare.resampling import Estimate
 from xai.compare.sections import Found, Measured, Section, Table, register
 from xai.compare.study import Facts
@@ -183,12 +184,12 @@ def _undefined(pool: Pool) -> list[str]:
 
 def _few(pool: Pool) -> list[str]:
     counts = np.bincount(pool.labels, minlength=len(pool.classes))
-    few = [f"{name} ({n})" for name, n in zip(pool.classes, counts, strict=True) if n < FEW_IMAGES]
+    few = [f"{name} ({n})" for name, n in zip(pool.classes, counts, strict=True) if n < FEWEST]
     if not few:
         return []
     shown = ", ".join(few[:12]) + (f" and {len(few) - 12:,} more" if len(few) > 12 else "")
     return [
-        f"{len(few):,} of {len(pool.classes):,} classes have fewer than {FEW_IMAGES} images, of which a percentile "
+        f"{len(few):,} of {len(pool.classes):,} classes have fewer than {FEWEST} images, of which a percentile "
         f"says little: {shown}."
     ]
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from xai.compare.study import nan_to_none
+from xai.tables import decimals
 
 RESAMPLES = 2_000
 FLIPS = 9_999
@@ -23,12 +24,6 @@ _FEW = 13
 """Differences of which all ways to flip the signs are fewer than `FLIPS`."""
 _ROUNDING = 1e-6
 """In units of the sum of absolute values: sums that differ by less, in single precision, are equal."""
-
-
-def decimals(value: float, digits: int = 2, *, signed: bool = False) -> str:
-    """A number with so many decimals, `signed` with a plus; what they show as 0 has no sign."""
-    text = f"{value:{'+' if signed else ''}.{digits}f}"
-    return text.lstrip("+-") if float(text) == 0 else text
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 import streamlit as st
 
-from data.catalogue import dataset
-from data.datasets import DatasetError
-from models.cards import Card
-from xai.ui import dataset_images, explaining, links, own_keep_view, own_shelf, state, widgets
-from xai.ui.links import Choices
-
-PAGE = "xai/ui/pages/{}.py"
+from xai.ui import explaining, own_keep_view, own_shelf, ways, widgets
 
 
 def draw() -> None:
@@ -24,11 +16,7 @@ def draw() -> None:
     card = explaining.cards().get(model)
     told = [each for each in (model, "your pictures" if name else "") if each]
     st.caption(widgets.plain(f"With {' and '.join(told)}:"))
-    with st.container(horizontal=True):
-        for label, help_words, page, choices in _ways(card, name):
-            if st.button(label, icon=":material/arrow_forward:", help=help_words):
-                state.adopt(choices())
-                st.switch_page(PAGE.format(page))
+    ways.draw(card, name)
     if card is not None and name is None:
         st.caption("Pictures of your own, brought under Images, take the place of a dataset's here.")
 
@@ -42,65 +30,3 @@ def _pictures() -> str | None:
     chosen = own_shelf.shelf().archives.get(st.session_state.get("own_archive", ""), archives[-1])
     size = card.input_size if card and card.input_size in chosen.sizes else chosen.sizes[0]
     return own_shelf.sized(chosen.name, size)
-
-
-Way = tuple[str, str, str, Callable[[], Choices]]
-
-
-def _ways(card: Card | None, name: str | None) -> Iterator[Way]:
-    model = {"a": [card.name], "b": [""]} if card else {}
-    yield (
-        "Explain the first picture" if name else "Explain a picture",
-        "What the network looks at, on the clean and on the degraded picture.",
-        "explain",
-        lambda: {**model, **(_first(name) if name else {})},
-    )
-    data = name or (card.dataset if card else "")
-    if card is None or not _knows(card, data):
-        return
-    yield (
-        "Run a small sweep",
-        "How its accuracy falls as pictures get worse: open “Compute more answers” there.",
-        "robustness",
-        lambda: {"sweep_dataset": [data], "sweep_models": [card.name]},
-    )
-    if other := _other(card):
-        yield (
-            f"Compare with {other}",
-            "How the two networks decide, and what differs beyond chance.",
-            "compare",
-            lambda: {"a": [card.name], "b": [other], "compare_images": [data], "compare_split": ["test"]},
-        )
-
-
-def _first(name: str) -> Choices:
-    """The choices that show the first picture of the split that has one."""
-    for split in ("test", "all"):
-        try:
-            return links.picture(name, split, dataset_images.opened(name, split).ids[0])
-        except DatasetError:  # too few pictures for a test split
-            continue
-    return {}
-
-
-def _knows(card: Card, name: str) -> bool:
-    """Whether the network knows all classes of the pictures, at their size."""
-    try:
-        found = dataset(name)
-    except DatasetError:  # what it was trained on is not here
-        return False
-    return found.image_size == card.input_size and set(found.classes) <= set(card.classes)
-
-
-def _other(card: Card) -> str:
-    """A network to compare it with: of the same size, with classes that both know."""
-    return next(
-        (
-            name
-            for name, other in explaining.cards().items()
-            if name != card.name
-            and other.input_size == card.input_size
-            and set(other.classes) & set(card.classes)
-        ),
-        "",
-    )

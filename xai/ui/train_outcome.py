@@ -8,16 +8,13 @@ from functools import partial
 
 import streamlit as st
 
-from data.datasets import DatasetError
 from models.cards import Card
 from xai import figure_networks, network_curves, own_training
 from xai.own_training import Outcome
-from xai.ui import dataset_images, explaining, links, network_data, state, train_job, widgets
+from xai.ui import explaining, network_data, train_job, ways, widgets
 from xai.ui.job import Job
-from xai.ui.links import Choices
 
 KEPT, FAILED = "training_kept", "training_failed"
-PAGE = "xai/ui/pages/{}.py"
 _LONGEST_NAME = 80
 
 
@@ -52,7 +49,8 @@ def _keep(job: Job[Outcome], found: Outcome, live: train_job.Live) -> None:
     name, of_job = st.session_state.get(KEPT, ("", None))
     if of_job is job and name in explaining.cards():
         st.success(widgets.plain(f"{name} is listed on every page."), icon=":material/save:")
-        _links(replace(found.card, name=name), live.wish.dataset)
+        card = ("Its card", "All that is known of it.", "models", lambda: {"network": [name]})
+        ways.draw(replace(found.card, name=name), live.wish.dataset, [card])
         return
     help_words = "Letters, digits and . _ + -; every page lists the network by it, for all visitors."
     name = st.text_input(
@@ -80,41 +78,3 @@ def _store(job: Job[Outcome], found: Outcome, name: str) -> None:
     explaining.cards.clear()
     network_data.clear()
     st.session_state[KEPT] = (card.name, job)
-
-
-def _links(card: Card, dataset: str) -> None:
-    """Buttons that lead to the pages on which the network can be used, with the choices made."""
-    other = _other(card)
-    ways: list[tuple[str, str, Choices]] = [
-        ("Explain a picture with it", "explain", {"a": [card.name], "b": [""], **_first(dataset)}),
-        ("Run a small sweep", "robustness", {"sweep_dataset": [dataset], "sweep_models": [card.name]}),
-        ("Its card", "models", {"network": [card.name]}),
-    ]
-    if other:
-        images = {"compare_images": [dataset], "compare_split": ["test"]}
-        ways.insert(1, (f"Compare it with {other}", "compare", {"a": [card.name], "b": [other], **images}))
-    with st.container(horizontal=True):
-        for label, page, choices in ways:
-            if st.button(widgets.plain(label), icon=":material/arrow_forward:"):
-                state.adopt(choices)
-                st.switch_page(PAGE.format(page))
-
-
-def _first(dataset: str) -> Choices:
-    """The choices that show the first test image."""
-    try:
-        return links.picture(dataset, "test", dataset_images.opened(dataset, "test").ids[0])
-    except DatasetError:  # its pictures were dropped meanwhile
-        return {}
-
-
-def _other(card: Card) -> str:
-    """Another network for images of that size that knows some of the classes, empty where there is none."""
-    fitting = (
-        name
-        for name, each in explaining.cards().items()
-        if name != card.name
-        and each.input_size == card.input_size
-        and bool(set(each.classes) & set(card.classes))
-    )
-    return next(fitting, "")
