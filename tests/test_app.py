@@ -288,6 +288,7 @@ def test_more_files_than_a_batch_holds_are_named(app: AppTest) -> None:
 
 def test_faithfulness_is_computed_when_asked_for(app: AppTest) -> None:
     app.switch_page("xai/ui/pages/explain.py").run()
+    app.selectbox(key="b").set_value("").run()  # pages that need two networks chose a second one
     app.radio(key="source").set_value("scene").run()
     before = len(app.image)
     app.checkbox(key="curves").check().run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def _places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("XAI_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("XAI_RESULTS", str(tmp_path / "results"))
     monkeypatch.setattr(uploads, "folder", lambda: tmp_path / "uploads")
+    monkeypatch.setattr(uploads, "_holders", Counter())
     monkeypatch.setattr(nearest, "_shortlist", lambda _scores: ["resnet18_cifar", "resnet18"])
     stores = (explaining.cards, explaining.results, dataset_images.memo)
     for store in stores:
