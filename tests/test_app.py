@@ -341,7 +341,7 @@ def test_the_table_of_the_object_has_the_numbers_worked_by_hand() -> None:
 def test_the_page_says_whether_maps_find_a_scene_s_object_and_only_there() -> None:
     app, label = started(), "Does the map find the object"
     (shown,) = [expander for expander in app.expander if expander.label == label]
-    assert "highest point inside" in shown.markdown[0].value
+    assert "middle of the highest cell inside" in shown.markdown[0].value
     app.radio(key="source").set_value("sample").run()
     assert label not in [expander.label for expander in app.expander]
 

@@ -15,6 +15,7 @@ from tests.explain_helpers import make_model, photographs
 from xai import faithfulness
 from xai.attribution import ExplanationError
 from xai.hooks import count_hooks
+from xai.statistics import wilson
 
 
 def test_spearman_is_scipys_also_with_ties() -> None:
@@ -66,6 +67,18 @@ def test_mask_energy_and_pointing_game_by_hand() -> None:
     assert not faithfulness.pointing_game(torch.ones(2, 2), mask)
     whole = torch.ones(8, 8, dtype=torch.bool)
     assert faithfulness.mask_energy(values, whole) == 1
+
+
+def test_random_maps_point_at_an_object_in_the_middle_at_chance() -> None:
+    """Where the highest point of the enlarged map would be drawn to the border."""
+    mask = torch.zeros(32, 32, dtype=torch.bool)
+    mask[8:24, 8:24] = True
+    maps = torch.rand(1_500, 8, 8, generator=torch.Generator().manual_seed(1))
+    found = [faithfulness.pointing_game(values, mask) for values in maps]
+    low, high = wilson(sum(found), len(maps), 0.999)
+    assert low < 0.25 < high
+    enlarged = faithfulness.enlarge(maps, (32, 32)).flatten(1).argmax(dim=1)
+    assert float(mask.flatten()[enlarged].float().mean()) < low
 
 
 class CountsWhite(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
 from xai.compare.map_metrics import top_chances, top_count
-from xai.faithfulness import enlarge
+from xai.faithfulness import enlarge, pointing_hits
 
 MEASURES = ("hit", "energy", "top")
 _TOGETHER = 256
@@ -19,29 +19,10 @@ def measures(maps: np.ndarray, masks: np.ndarray, seed: Sequence[int]) -> dict[s
     """`hit`, `energy` and `top`, float64 `(N,)` in [0, 1], of maps `(N, h, w)` and masks bool `(N, H, W)`."""
     rows = [slice(start, start + _TOGETHER) for start in range(0, len(maps), _TOGETHER)]
     return {
-        "hit": hits(maps, masks, seed),
+        "hit": pointing_hits(maps, masks, seed),
         "energy": np.concatenate([energies(maps[part], masks[part]) for part in rows]),
         "top": np.concatenate([top_shares(maps[part], masks[part]) for part in rows]),
     }
-
-
-def hits(maps: np.ndarray, masks: np.ndarray, seed: Sequence[int]) -> np.ndarray:
-    """Pointing game (Zhang et al., ECCV 2016, without tolerance): 1 where the middle of a map's highest cell lies on
-    the object, else 0, float64 `(N,)`; ties by lot, and a map that is constant points nowhere.
-
-    The cell, and not the highest point of the enlarged map: between cells that is an average, but not at the border,
-    so that it would draw random maps away from the middle, where objects stand, to fewer hits than chance gives.
-    """
-    flat = maps.reshape(len(maps), -1)
-    lots = np.random.default_rng(seed).random(flat.shape, dtype=np.float32) + 1
-    highest = np.where(flat == flat.max(axis=1, keepdims=True), lots, 0).argmax(axis=1)
-    rows, columns = np.unravel_index(highest, maps.shape[1:])
-    middle = [
-        ((cell + 0.5) * side / cells).astype(int)
-        for cell, side, cells in zip((rows, columns), masks.shape[1:], maps.shape[1:], strict=True)
-    ]
-    found = masks[np.arange(len(maps)), middle[0], middle[1]]
-    return np.where(np.ptp(flat, axis=1) > 0, found, False).astype(np.float64)
 
 
 def energies(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:

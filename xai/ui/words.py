@@ -178,7 +178,7 @@ def object_rows(done: Comparison) -> list[Row]:
 def _found(values: Tensor, mask: Tensor) -> Row:
     return {
         "positive evidence inside": _number(faithfulness.mask_energy(values, mask), "{:.0%}"),
-        "highest point inside": "yes" if faithfulness.pointing_game(values, mask) else "no",
+        "middle of the highest cell inside": "yes" if faithfulness.pointing_game(values, mask) else "no",
         "object's share of the area (chance)": f"{float(mask.float().mean()):.0%}",
     }
 
@@ -196,7 +196,8 @@ def object_notes(done: Comparison) -> list[str]:
         if (height, width) != (result.size, result.size)
     ]
     return [
-        "The mask is that of the clean picture; a map that ignores the object scores by chance.",
+        "The mask is that of the clean picture; a map that ignores the object scores by chance. This is one picture: "
+        "the Compare page measures it over many, with intervals.",
         *left_out,
     ]
 
