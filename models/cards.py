@@ -14,6 +14,8 @@ from models.files import write_text
 
 STANDARD = "standard"
 """Name of the recipe that names of networks leave out."""
+IMPORTED = "imported"
+"""Name of the recipe of networks that were trained elsewhere, nobody here knows how."""
 _GIVEN = ("initial", "teacher")
 """Fields of a recipe that name other networks; a command has to give them."""
 _USUAL = {"learn": "all", "keep": "last"}
@@ -66,6 +68,25 @@ class Card:
 def recipe_name(card: Card) -> str:
     """Name of the recipe the network was trained by; cards from before recipes had names hold the standard one."""
     return str(card.recipe.get("name", STANDARD))
+
+
+def training_key(card: Card) -> str:
+    """The same text for networks that differ in nothing but their seed, as far as their cards tell.
+
+    The whole recipe counts, with the network that a fine-tuning started from. What was trained elsewhere is alone.
+    """
+    if recipe_name(card) == IMPORTED:
+        return json.dumps([IMPORTED, card.name, card.sha256])
+    facts = (
+        card.architecture,
+        card.dataset,
+        card.classes,
+        card.input_size,
+        card.options,
+        card.recipe,
+        card.epochs,
+    )
+    return json.dumps([*facts, trial_limit(card)], sort_keys=True)
 
 
 def trial_note(limit: int) -> str:

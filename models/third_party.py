@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from models import nearest, registry, zoo
-from models.cards import Card
+from models.cards import IMPORTED, Card
 from models.external import External
 from models.import_request import (
     NORMALIZATIONS,
@@ -32,8 +32,6 @@ from models.layers import make_out_of_place
 from models.nearest import Fit
 from models.registry import Model
 from models.state_dicts import DEFAULT_LIMITS, Contents, Found, Limits, read, shown, weights
-
-RECIPE = "imported"
 
 
 @dataclass(frozen=True)
@@ -257,7 +255,7 @@ def _card(
 ) -> Card:
     named = request.normalization if isinstance(request.normalization, str) else "given or assumed"
     recipe = {
-        "name": RECIPE,
+        "name": IMPORTED,
         "source": report.contents.name,
         "source_sha256": report.contents.sha256,
         "entry": shown(report.taken.path),

@@ -570,6 +570,25 @@ def test_a_network_named_twice_agrees_exactly() -> None:
     assert "are one network" in summarise(at_work.facts, rows).verdict
 
 
+@pytest.mark.parametrize("recipe", [{"name": "imported"}, {"name": "transfer"}])
+def test_what_is_not_known_to_differ_by_its_seed_alone_is_no_peer(recipe: dict[str, str]) -> None:
+    networks = [tiny(f"plain-s{seed}", seed) for seed in range(4)]
+    made = [recipe | {"initial": "here"}, recipe | {"initial": "there"}, recipe | {"initial": "here"}]
+    networks = [
+        replace(network, card=replace(network.card, recipe=own))
+        for network, own in zip(networks, [*made, {}], strict=True)
+    ]
+    at_work = bench("plain-s0", "plain-s3", networks)
+    expected = ("plain-s2",) if recipe["name"] == "transfer" else ()
+    assert [each.peers for each in at_work.facts.networks] == [expected, ()]
+
+
+def test_two_runs_of_one_seed_are_no_peers_and_count_once_for_a_third() -> None:
+    networks = [tiny("plain", 0), tiny("again", 0), tiny("other", 1)]
+    at_work = bench("plain", "other", networks)
+    assert [each.peers for each in at_work.facts.networks] == [("other",), ("plain",)]
+
+
 def test_two_seeds_share_their_peers() -> None:
     at_work = bench("plain-s0", "plain-s1", [tiny(f"plain-s{k}", k) for k in range(3)])
     rows = agreement.measure(at_work)

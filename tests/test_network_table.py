@@ -6,6 +6,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from models import registry, zoo
-from models.cards import Card, trial_note
+from models.cards import IMPORTED, Card, trial_note
 from models.registry import Model
 from tests.conftest import TinyModel
 from xai import (
@@ -128,6 +129,26 @@ def test_seeds_of_one_training_become_one_row() -> None:
     lines = network_table.table(grouped, seeds=True)
     assert (lines[0]["mean test %"], lines[0]["least"], lines[0]["most"]) == (91.0, 90.0, 92.0)
     assert lines[0]["seed"] == "0, 1, 2"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"recipe": {"name": "transfer", "initial": "two", "keep": "last"}},
+        {"recipe": {"name": "transfer", "initial": "one", "keep": "best"}},
+        {"input_size": 64},
+        {"note": trial_note(100)},
+    ],
+)
+def test_trainings_that_differ_in_anything_but_the_seed_are_two(other: dict[str, Any]) -> None:
+    recipe = {"name": "transfer", "initial": "one", "keep": "last"}
+    cards = [card("one", recipe=recipe), card("other", seed=1, **{"recipe": recipe, **other})]
+    assert len(network_table.by_training(map(network_table.network, cards))) == 2
+
+
+def test_networks_that_were_trained_elsewhere_are_no_seeds_of_one_training() -> None:
+    cards = [card(f"one-s{seed}", seed=seed, recipe={"name": IMPORTED}) for seed in range(2)]
+    assert len(network_table.by_training(map(network_table.network, cards))) == 2
 
 
 def test_a_seed_without_a_measurement_leaves_the_mean_empty() -> None:

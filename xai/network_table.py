@@ -17,7 +17,7 @@ from typing import Any
 
 from data.catalogue import DATASETS
 from models import registry, zoo
-from models.cards import Card, recipe_name, trial_limit
+from models.cards import Card, recipe_name, training_key, trial_limit
 from models.complexity import count_macs, count_parameters
 from xai.predictions import Predictions, PredictionsError, read
 from xai.statistics import wilson
@@ -36,7 +36,8 @@ class Network:
 
     Accuracies are shares in [0, 1], None where not measured. `interval` is Wilson's 95 % interval of `test` over
     `images` test images, for one network only; `spread` the least and the largest `test` over the `seeds`. `names`
-    are those of the networks in the row, and `weights` says where their weights are.
+    are those of the networks in the row, `weights` says where their weights are, and `training` is the same for seeds
+    of one training.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Network:
     device: str
     weights: str
     sha256: str
+    training: str
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ def network(card: Card) -> Network:
         device=card.device,
         weights=_weights(card.name),
         sha256=card.sha256,
+        training=training_key(card),
     )
 
 
@@ -188,10 +191,9 @@ def readable_predictions(card: Card) -> Predictions | None:
 
 def by_training(rows: Iterable[Network]) -> list[Network]:
     """Networks that differ by their seed alone as one row: the mean of what was measured, and its spread."""
-    groups: dict[tuple[Cell, ...], list[Network]] = {}
+    groups: dict[str, list[Network]] = {}
     for row in rows:
-        key = (row.architecture, row.dataset, row.recipe, row.options, row.epochs)
-        groups.setdefault(key, []).append(row)
+        groups.setdefault(row.training, []).append(row)
     return [_group(members) for members in groups.values()]
 
 

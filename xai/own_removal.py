@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping
 
 from models import third_party, zoo
-from models.cards import Card
+from models.cards import IMPORTED, Card, recipe_name
 
 
 class RemovalError(ValueError):
@@ -24,7 +24,7 @@ def removable(cards: Mapping[str, Card] | None = None) -> dict[str, Card]:
 
 
 def _is_brought(card: Card) -> bool:
-    return card.recipe.get("name") == third_party.RECIPE
+    return recipe_name(card) == IMPORTED
 
 
 def remove(name: str) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from data.datasets import ImageSet, ImageSource, Progress, evenly_spread, open_dataset
 from models import zoo
-from models.cards import Card, recipe_name
+from models.cards import Card, training_key
 from models.registry import Model
 from xai import network_table, passes
 from xai.attribution import ExplanationError, usable_layers
@@ -144,10 +144,9 @@ class Bench:
     def _peer_names(self, model: Model) -> tuple[str, ...]:
         cards = self.cards()
         own = cards.get(model.name, model.card)
-        alike = [
-            card for card in cards.values() if _training(card) == _training(own) and card.name != own.name
-        ]
-        return tuple(card.name for card in sorted(alike, key=lambda card: card.seed) if card.sha256)
+        alike = [card for card in cards.values() if card.sha256 and training_key(card) == training_key(own)]
+        by_seed = {card.seed: card.name for card in reversed(alike) if card.seed != own.seed}
+        return tuple(by_seed[seed] for seed in sorted(by_seed))
 
     def peers(self, place: int) -> list[Model]:
         """Networks of the same training as A (0) or B (1) with other seeds, by seed, without A and B themselves."""
@@ -205,12 +204,6 @@ class Bench:
             model, data, condition.degradation, condition.scale, condition.severity, self.study.seed
         )
         return passes.degraded_batch(data, cell, rows, model.device)
-
-
-def _training(card: Card) -> tuple[Any, ...]:
-    """What networks share that differ in their seed alone."""
-    options = tuple(sorted((name, str(value)) for name, value in card.options.items()))
-    return card.architecture, card.dataset, recipe_name(card), options, card.epochs
 
 
 def _lettered(network: Network, place: int) -> Network:
