@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from data.folder_copies import look_of
-from data.images import DEFAULT_LIMITS, ImageError, display_name, read_image, resize_pixels
+from data.images import DEFAULT_LIMITS, ImageError, display_name, read_image
+from data.resizing import resize_pixels
 
 READ_AHEAD = 2
 """Batches that each process holds ready."""

@@ -4,12 +4,12 @@ One dictionary, one decorator, one signature for all members. Every member has t
 degradation and takes every image, *told* knows which degradation it was, and its constants.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-Constants = Mapping[str, float]
+from data.degradation_registry import Constants
 
 
 @dataclass(frozen=True)

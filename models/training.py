@@ -8,12 +8,10 @@ GPU this holds but for the order in which its kernels sum. There the loop waits 
 from __future__ import annotations
 
 import contextlib
-import json
 import math
-import pickle
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,60 +22,18 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.augmentation import Draws, add_noise, apply, draw, stack
 from models.distillation import loss_of, teacher_scores
-from models.files import write_by_rename, write_text
 from models.layers import evaluation_mode
 from models.precision import cpu_has_bf16
 from models.recipes import Recipe
-
-STATE_FILE = "state.pt"
-CURVE_FILE = "curve.json"
-_STORED = {"network", "average", "optimizer", "epoch", "curve", "recipe", "seed"}
-"""What every state holds; those of earlier versions hold nothing more."""
-
-
-@dataclass(frozen=True)
-class LabelledImages:
-    """Images uint8 `(N, 3, H, W)` and labels int64 `(N,)`."""
-
-    images: Tensor
-    labels: Tensor
-
-    def to(self, device: torch.device) -> LabelledImages:
-        """The same on another device, channels last there."""
-        images = self.images.to(device).contiguous(memory_format=torch.channels_last)
-        return LabelledImages(images, self.labels.to(device))
-
-
-@dataclass(frozen=True)
-class EpochRow:
-    """One row of the curve: loss and accuracy (shares in [0, 1]) on train and validation."""
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-    learning_rate: float
-    seconds: float
-
-
-@dataclass
-class Run:
-    """The state of a training on a set of `samples` images."""
-
-    network: nn.Module
-    average: AveragedModel
-    optimizer: torch.optim.Optimizer
-    samples: int
-    epoch: int = 0
-    curve: list[EpochRow] = field(default_factory=list)
+from models.schedules import learning_rate
+from models.training_state import EpochRow, LabelledImages, Run, resume, save_state
 
 
 class Stopped(Exception):
     """The training was asked to end; the epochs before are stored."""
 
 
-Cancelled = Callable[[], bool]
+Cancel = Callable[[], bool]
 """Asked before every batch whether the training is to end."""
 StepReport = Callable[[int, int, int, float, float], None]
 """Called as `report(epoch, step, steps, loss, accuracy)` after every tenth batch; of few, after all but the last."""
@@ -100,41 +56,7 @@ class Setup:
     forward: Callable[[Tensor], Tensor]
     degrade: Degrade | None = None
     teacher: nn.Module | None = None
-    cancelled: Cancelled | None = None
-
-
-def learning_rate(recipe: Recipe, progress: float, validation_losses: Sequence[float] = ()) -> float:
-    """Learning rate at `progress` in [0, 1] of the run, after epochs with these validation losses.
-
-    One-cycle (Smith & Topin 2018): a linear rise over `warmup_share`, then a cosine to zero. Cosine: the same
-    without the rise. Plateau: cut by `plateau_factor` as often as the losses stopped falling.
-    """
-    schedule = recipe.chosen_schedule
-    if schedule == "constant":
-        return recipe.learning_rate
-    if schedule == "plateau":
-        return recipe.learning_rate * recipe.plateau_factor ** plateaus(
-            validation_losses, recipe.plateau_patience
-        )
-    warmup = recipe.warmup_share if schedule == "one_cycle" else 0.0
-    if progress < warmup:
-        return recipe.learning_rate * (0.04 + 0.96 * progress / warmup)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
-
-
-def plateaus(losses: Sequence[float], patience: int) -> int:
-    """How often `patience` epochs in a row brought no new lowest loss; the waiting starts anew after each time.
-
-    It looks at the curve alone, so that a resumed run needs no further state. PyTorch's `ReduceLROnPlateau` calls
-    this a patience of one less, with a threshold of 0.
-    """
-    best, waited, times = math.inf, 0, 0
-    for loss in losses:
-        waited = 0 if loss < best else waited + 1
-        best = min(best, loss)
-        if waited == patience:
-            times, waited = times + 1, 0
-    return times
+    cancelled: Cancel | None = None
 
 
 def _autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
@@ -276,80 +198,12 @@ def _begin(network: nn.Module, recipe: Recipe) -> None:
             module.eval()
 
 
-def best_epoch(curve: Sequence[EpochRow]) -> int:
-    """Place in `curve` of the epoch with the highest validation accuracy; of equal ones that with the lowest loss."""
-    return max(range(len(curve)), key=lambda k: (curve[k].validation_accuracy, -curve[k].validation_loss))
-
-
 def start(network: nn.Module, recipe: Recipe, samples: int, device: torch.device) -> Run:
     """A fresh run of `network`, moved to `device`, for a training set of `samples` images."""
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     steps = max(1.0, recipe.average_epochs * samples / recipe.batch_size)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / steps), use_buffers=True)
     return Run(network, average, _optimizer(network, recipe), samples)
-
-
-def save_state(run: Run, recipe: Recipe, seed: int, folder: Path) -> None:
-    """Write everything that a resume needs, and the curve, by rename."""
-    content = {
-        "network": run.network.state_dict(),
-        "average": run.average.state_dict(),
-        "optimizer": run.optimizer.state_dict(),
-        "epoch": run.epoch,
-        "curve": [asdict(row) for row in run.curve],
-        "recipe": asdict(recipe.explicit()),
-        "seed": seed,
-        "samples": run.samples,
-    }
-    write_by_rename(folder / STATE_FILE, lambda path: torch.save(content, path))
-    write_text(folder / CURVE_FILE, json.dumps(content["curve"], indent=1) + "\n")
-
-
-def resume(run: Run, recipe: Recipe, seed: int, folder: Path) -> bool:
-    """Take up the state in `folder` and return True, or return False when there is none.
-
-    Raises `ValueError` when it is of another recipe, seed, number of images or network, or can't be read.
-    """
-    path = folder / STATE_FILE
-    if not path.is_file():
-        return False
-    content = _read_state(path)
-    found = _stored_recipe(content), content["seed"], content.get("samples", run.samples)
-    if found != (recipe.explicit(), seed, run.samples):
-        raise ValueError(
-            f"{folder} holds a training with another recipe, seed or number of images; choose another folder."
-        )
-    _restore(run, content, folder)
-    return True
-
-
-def _read_state(path: Path) -> dict[str, Any]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path} is damaged; delete it to start again.") from error
-    if not isinstance(content, dict) or not content.keys() >= _STORED:
-        raise ValueError(f"{path} is not the state of a training; delete it to start again.")
-    return content
-
-
-def _stored_recipe(content: dict[str, Any]) -> Recipe | None:
-    """The recipe of a state, which may be older than some fields; None when it has fields unknown here."""
-    try:
-        return Recipe(**content["recipe"]).explicit()
-    except (TypeError, ValueError):
-        return None
-
-
-def _restore(run: Run, content: dict[str, Any], folder: Path) -> None:
-    try:
-        run.network.load_state_dict(content["network"])
-        run.average.load_state_dict(content["average"])
-        run.optimizer.load_state_dict(content["optimizer"])
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(f"{folder} holds a training of another network; choose another folder.") from error
-    run.epoch = content["epoch"]
-    run.curve = [EpochRow(**row) for row in content["curve"]]
 
 
 def train(
@@ -365,7 +219,7 @@ def train(
     teacher: nn.Module | None = None,
     report: StepReport | None = None,
     on_epoch: Callable[[Run], None] | None = None,
-    cancelled: Cancelled | None = None,
+    cancelled: Cancel | None = None,
 ) -> Run:
     """Train `network` to the end of its recipe, resuming what `folder` holds.
 

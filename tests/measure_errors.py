@@ -31,7 +31,8 @@ from tests.app_server import CHROMIUM_FLAGS, ROOT, Server, chromium, running_app
 from tests.measure_app import Row, at_rest, empty_app, resident_megabytes, visitor
 from xai.evaluation_grid import CLEAN, Cell
 from xai.evaluation_store import FORMAT, data_sha256
-from xai.predictions import Predictions, write
+from xai.predictions import Predictions
+from xai.predictions_file import write
 
 NETWORKS, CONDITIONS, IMAGES, DATASET = 10, 40, 10_000, "cifar10-jpeg"
 OPENS, ANSWERS = 2.0, 0.3

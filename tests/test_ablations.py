@@ -10,11 +10,12 @@ import pytest
 
 from models import recipes, registry
 from models.cards import Card
-from xai import ablations
-from xai.ablations import ABLATIONS, NOT_TRAINED, AblationRow, rows
+from xai import ablation_list, ablations
+from xai.ablation_list import ABLATIONS
+from xai.ablations import NOT_TRAINED, AblationRow, rows
 from xai.predictions import Predictions, PredictionsError
 from xai.statistics import holm
-from xai.training import checkpoint_name
+from xai.training_cards import checkpoint_name
 
 IMAGES = 100
 
@@ -215,7 +216,7 @@ def test_every_ablation_has_a_row_without_any_network() -> None:
     assert [row.ablation.name for row in empty] == list(ABLATIONS)
     assert all(row.reason.startswith(NOT_TRAINED) for row in empty)
     with pytest.raises(ValueError, match="the ablation 'stem_18' is registered twice"):
-        ablations.register(ABLATIONS["stem_18"])
+        ablation_list.register(ABLATIONS["stem_18"])
 
 
 def _claim(name: str) -> float | None:

@@ -18,16 +18,8 @@ from tests.conftest import TinyModel
 from tests.feature_helpers import Giving
 from xai import evaluation
 from xai.attribution_types import ExplanationError
-from xai.cka import (
-    Side,
-    cka_matrices,
-    cka_matrix,
-    linear_cka,
-    minibatch_cka,
-    panels,
-    u_centred,
-    unbiased_hsic,
-)
+from xai.cka import Side, cka_matrices, cka_matrix, panels
+from xai.cka_formulas import linear_cka, minibatch_cka, u_centred, unbiased_hsic
 from xai.feature_layers import layer_table
 from xai.hooks import count_hooks, recorded
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from data.datasets import ImageSet
 from models.cards import Card
 from models.registry import Model
-from xai import comparison, faithfulness
+from xai import faithfulness, map_agreement
 from xai.compare import agreement, map_metrics
 from xai.compare import agreement_rows as alike
 from xai.compare.agreement_found import Rows, beside_shuffled, closer_to_seeds, summarise
@@ -92,7 +92,7 @@ def test_pairs_are_what_each_pair_of_maps_gives() -> None:
             torch.from_numpy(stacks[int(found[name][row])].maps[found["image"][row]])
             for name in ("first", "second")
         )
-        expected = faithfulness.spearman(a, b), faithfulness.top_k_overlap(a, b, comparison.TOP_SHARE)
+        expected = faithfulness.spearman(a, b), faithfulness.top_k_overlap(a, b, map_agreement.TOP_SHARE)
         got = found["spearman"][row], found["overlap"][row]
         np.testing.assert_allclose(got, expected, atol=1e-6)
     assert np.isnan(found["spearman"]).sum() == np.isnan(found["centred"]).sum() == 2

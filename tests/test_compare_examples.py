@@ -22,7 +22,7 @@ from xai.compare.example_pool import QUANTITIES, percentiles, pool_of
 from xai.compare.examples import percentiles_of, propose
 from xai.compare.sections import Measured, Table
 from xai.compare.study import Facts, Network, Study
-from xai.comparison import on_common_grid
+from xai.map_agreement import on_common_grid
 from xai.results import Condition
 
 pytestmark = pytest.mark.usefixtures("one_thread")

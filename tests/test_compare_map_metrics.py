@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from xai import comparison, faithfulness
+from xai import faithfulness, map_agreement
 from xai.compare import map_metrics as metrics
 
 GRIDS = ((4, 4), (8, 8), (7, 5), (1, 3))
@@ -49,7 +49,7 @@ def test_common_grid_is_that_of_each_pair(grid: tuple[int, int], other: tuple[in
     a, b = maps(grid, 1), maps(other, 2)
     found = metrics.on_common_grid(a, b)
     for row in range(5):
-        expected = comparison.on_common_grid(torch.from_numpy(a[row]), torch.from_numpy(b[row]))
+        expected = map_agreement.on_common_grid(torch.from_numpy(a[row]), torch.from_numpy(b[row]))
         for got, want in zip(found, expected, strict=True):
             np.testing.assert_allclose(got[row], want.numpy(), atol=1e-6)
 

@@ -18,12 +18,11 @@ from xai.comparison import (
     Picture,
     Request,
     compare,
-    difference_between,
     make_view,
-    on_common_grid,
     picture_from_image,
     picture_from_scene,
 )
+from xai.map_agreement import difference_between, on_common_grid
 
 NAMES = ("alexnet-cue10-s0", "resnet18-cue10-s0")
 NOISY = Request(NAMES, ("gradcam", "hirescam"), degradation="gaussian_noise", severity=3.0)

@@ -14,10 +14,13 @@ import torch
 
 from data import cue10
 from models import training as loop
+from models import training_state
 from models.recipes import RECIPES, Recipe
 from xai import crossvalidation as cv
+from xai import crossvalidation_summary
 from xai.cli import main
-from xai.crossvalidation import CrossValidation, FoldResult, Settings, crossvalidate
+from xai.crossvalidation import Settings, crossvalidate
+from xai.crossvalidation_summary import CrossValidation, FoldResult
 from xai.statistics import corrected_resampled_t
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -40,8 +43,8 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, tuple[str, ...],
     calls: list[Any] = []
     train = loop.train
 
-    def note(network: Any, data: Any, validation: Any, recipe: Recipe, **others: Any) -> loop.Run:
-        began = (others["folder"] / loop.STATE_FILE).exists()
+    def note(network: Any, data: Any, validation: Any, recipe: Recipe, **others: Any) -> training_state.Run:
+        began = (others["folder"] / training_state.STATE_FILE).exists()
         calls.append((others["seed"], len(data.labels), len(validation.labels), began))
         return train(network, data, validation, recipe, **others)
 
@@ -113,7 +116,7 @@ def test_two_architectures_are_trained_once_per_fold_and_compared(tmp_path: Path
     mean = np.mean([r.accuracy for r in found.results[:2]]) - np.mean([r.accuracy for r in found.results[2:]])
     assert pair["corrected"]["mean"] == pytest.approx(mean)
     assert (pair["a"], pair["b"]) == NAMES
-    assert not list(out.rglob(loop.STATE_FILE))
+    assert not list(out.rglob(training_state.STATE_FILE))
     again = crossvalidate(NAMES, settings(), out)
     assert again == found
     assert len(trained) == 4
@@ -123,10 +126,10 @@ def test_two_architectures_are_trained_once_per_fold_and_compared(tmp_path: Path
 def test_accuracy_is_that_of_the_averaged_weights_on_the_images_held_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs: list[loop.Run] = []
+    runs: list[training_state.Run] = []
     train = loop.train
 
-    def keep(*arguments: Any, **others: Any) -> loop.Run:
+    def keep(*arguments: Any, **others: Any) -> training_state.Run:
         runs.append(train(*arguments, **others))
         return runs[-1]
 
@@ -148,9 +151,9 @@ def test_a_killed_run_goes_on_with_the_epoch_it_was_in(
 ) -> None:
     changes = {"epochs": 2, "batch_size": 32}
     whole = crossvalidate(NAMES[:1], settings(changes=changes), tmp_path / "whole")
-    save, out = loop.save_state, tmp_path / "out"
+    save, out = training_state.save_state, tmp_path / "out"
 
-    def killed(run: loop.Run, *others: Any) -> None:
+    def killed(run: training_state.Run, *others: Any) -> None:
         save(run, *others)
         if run.epoch == 1 and (out / NAMES[0] / "fold0.json").is_file():
             raise KeyboardInterrupt
@@ -226,7 +229,7 @@ def results(name: str, accuracies: Sequence[float]) -> list[FoldResult]:
 
 
 def summary() -> CrossValidation:
-    return cv.summarise(
+    return crossvalidation_summary.summarise(
         "made up",
         results("a", [0.9, 0.8, 0.85, 0.9, 0.8])
         + results("b", [0.8, 0.75, 0.8, 0.8, 0.75])
@@ -250,7 +253,7 @@ def test_every_pair_is_tested_on_its_differences_by_fold() -> None:
 
 def test_sentences_give_percent_points_and_the_naive_tests_fault() -> None:
     """Five folds of 20 beside 80: the corrected interval is sqrt(1 + 5/4) = 1.5 times as wide."""
-    first, *lines = cv.sentences(replace(summary(), notes=("One file was skipped.",)))
+    first, *lines = crossvalidation_summary.sentences(replace(summary(), notes=("One file was skipped.",)))
     assert first == "One file was skipped."
     assert lines[0].startswith("a: 85.00 % over 5 folds (95 % interval ")
     assert lines[3].startswith("a less b: +7.00 points (95 % interval 1.")
@@ -262,8 +265,11 @@ def test_sentences_give_percent_points_and_the_naive_tests_fault() -> None:
 
 
 def test_folds_that_all_agree_have_no_interval_and_json_can_say_so() -> None:
-    found = cv.summarise("made up", results("a", [0.9] * 3) + results("b", [0.8] * 3))
+    found = crossvalidation_summary.summarise("made up", results("a", [0.9] * 3) + results("b", [0.8] * 3))
     assert math.isnan(found.pairs[0].corrected.p_value)
-    assert list(cv.sentences(found))[-1] == "a less b: +10.00 points (all folds alike: no interval)."
+    assert (
+        list(crossvalidation_summary.sentences(found))[-1]
+        == "a less b: +10.00 points (all folds alike: no interval)."
+    )
     content = json.dumps(cv.as_json(found, settings()), allow_nan=False)
     assert json.loads(content)["pairs"][0]["corrected"]["p_value"] is None

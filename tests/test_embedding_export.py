@@ -28,7 +28,8 @@ from xai.class_colours import CORRECTNESS, TRANSITIONS, class_looks
 from xai.cli import main
 from xai.embedding import Embedding
 from xai.export import ManifestError
-from xai.figure_embedding import MOST_ARROWS, MapStyle, arrow_rows, embedding_figure
+from xai.figure_embedding import MapStyle, embedding_figure
+from xai.figure_embedding_parts import MOST_ARROWS, arrow_rows
 from xai.figures import Figure, render
 from xai.reproduction import REPRODUCERS, reproduce_files
 

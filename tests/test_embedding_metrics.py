@@ -15,8 +15,8 @@ from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 from statsmodels.stats.proportion import proportion_confint
 
+from xai import embedding_classes, embedding_quality, feature_blocks
 from xai import embedding_metrics as metrics
-from xai import feature_blocks
 from xai.attribution_types import ExplanationError
 from xai.embedding import Quality, Share
 from xai.evaluation import Cancelled
@@ -189,7 +189,7 @@ def test_images_as_near_as_a_neighbour_do_not_make_it_worse() -> None:
 
 def test_equal_images_have_a_distance_of_exactly_zero() -> None:
     vectors = torch.from_numpy(drawn(40, 37)).repeat(3, 1)
-    squared = metrics._between(vectors, vectors)
+    squared = feature_blocks._between(vectors, vectors)
     equal = torch.eye(40).repeat(3, 3) == 1
     assert (squared[equal] == 0).all()
     direct = (vectors[:, None] - vectors).square().sum(dim=2)
@@ -205,20 +205,20 @@ def test_trustworthiness_is_undefined_from_half_the_images(images: int, k: int) 
 def test_silhouettes_are_scikit_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, labels = groups()
     values = silhouette_samples(vectors.astype(np.float64), labels)
-    by_class, mean = metrics.silhouette(vectors, labels, 5)
+    by_class, mean = embedding_classes.silhouette(vectors, labels, 5)
     np.testing.assert_allclose(by_class[:4], [values[labels == k].mean() for k in range(4)], atol=1e-9)
     assert math.isnan(by_class[4])
     assert mean == pytest.approx(values.mean())
     monkeypatch.setattr(feature_blocks, "BYTES", 3000)
-    np.testing.assert_allclose(metrics.silhouette(vectors, labels, 5)[0], by_class)
+    np.testing.assert_allclose(embedding_classes.silhouette(vectors, labels, 5)[0], by_class)
 
 
 def test_a_sample_for_silhouettes_is_stratified_and_weighted() -> None:
     vectors, labels = groups(600)
     values = silhouette_samples(vectors.astype(np.float64), labels)
-    rows = metrics._of_each_class(labels, np.bincount(labels), 80, seed=1)
+    rows = embedding_classes._of_each_class(labels, np.bincount(labels), 80, seed=1)
     assert np.bincount(labels[rows]).tolist() == [20] * 4
-    by_class, mean = metrics.silhouette(vectors, labels, 4, sample=80, seed=1)
+    by_class, mean = embedding_classes.silhouette(vectors, labels, 4, sample=80, seed=1)
     wanted = [values[rows][labels[rows] == k].mean() for k in range(4)]
     np.testing.assert_allclose(by_class, wanted, atol=1e-9)
     assert mean == pytest.approx(np.bincount(labels) @ wanted / 600)
@@ -229,7 +229,7 @@ def test_a_class_of_one_image_has_no_silhouette() -> None:
     labels = np.concatenate([labels, [4]])
     vectors = np.concatenate([vectors, vectors[:1] + 3])
     values = silhouette_samples(vectors.astype(np.float64), labels)
-    by_class, mean = metrics.silhouette(vectors, labels, 5)
+    by_class, mean = embedding_classes.silhouette(vectors, labels, 5)
     np.testing.assert_allclose(by_class[:4], [values[labels == k].mean() for k in range(4)], atol=1e-9)
     assert math.isnan(by_class[4])
     assert mean == pytest.approx(values[:-1].mean())
@@ -237,13 +237,13 @@ def test_a_class_of_one_image_has_no_silhouette() -> None:
 
 @pytest.mark.parametrize("labels", [[0] * 6, [0, 1, 2, 3, 4, 5]])
 def test_silhouettes_need_two_classes_and_two_images(labels: list[int]) -> None:
-    by_class, mean = metrics.silhouette(drawn(6, 3), np.array(labels), 6)
+    by_class, mean = embedding_classes.silhouette(drawn(6, 3), np.array(labels), 6)
     assert np.isnan(by_class).all()
     assert math.isnan(mean)
 
 
 def test_silhouettes_of_constant_features_are_zero() -> None:
-    by_class, mean = metrics.silhouette(np.full((40, 9), 0.1), np.arange(40) % 4, 4)
+    by_class, mean = embedding_classes.silhouette(np.full((40, 9), 0.1), np.arange(40) % 4, 4)
     assert by_class.tolist() == [0] * 4
     assert mean == 0
 
@@ -251,11 +251,11 @@ def test_silhouettes_of_constant_features_are_zero() -> None:
 def test_centres_and_their_distances(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, labels = groups()
     monkeypatch.setattr(feature_blocks, "BYTES", 3000)
-    middles = metrics.centres(vectors, labels, 5)
+    middles = embedding_classes.centres(vectors, labels, 5)
     wide = vectors.astype(np.float64)
     np.testing.assert_allclose(middles[:4], [wide[labels == k].mean(axis=0) for k in range(4)])
     assert np.isnan(middles[4]).all()
-    found = metrics.class_distances(middles)
+    found = embedding_classes.class_distances(middles)
     wanted = np.linalg.norm(middles[:4, None] - middles[:4], axis=2)
     np.testing.assert_allclose(found[:4, :4], wanted / wanted[np.triu_indices(4, 1)].mean())
     assert np.isnan(found[4]).all()
@@ -268,20 +268,20 @@ def test_drift_is_in_units_of_the_distance_between_clean_centres() -> None:
     vectors, labels = np.repeat(corners, 3, axis=0), np.repeat(np.arange(4), 3)
     moved = np.where(labels[:, None] == 0, vectors + np.array([3, 4], np.float32), vectors)
     unit = (4 * 2 + 2 * math.sqrt(8)) / 6
-    np.testing.assert_allclose(metrics.drift(vectors, moved, labels, 4), [5 / unit, 0, 0, 0])
-    found = metrics.drift(vectors, moved, labels, 5)
+    np.testing.assert_allclose(embedding_classes.drift(vectors, moved, labels, 4), [5 / unit, 0, 0, 0])
+    found = embedding_classes.drift(vectors, moved, labels, 5)
     assert np.isnan(found).tolist() == [False] * 4 + [True]
 
 
 @pytest.mark.parametrize("vectors", [drawn(6, 3), np.full((6, 3), 0.1)])
 def test_distances_have_no_unit_without_two_different_centres(vectors: np.ndarray) -> None:
     labels = np.zeros(6, int) if len(np.unique(vectors)) > 1 else np.arange(6) % 2
-    assert np.isnan(metrics.class_distances(metrics.centres(vectors, labels, 2))).all()
-    assert np.isnan(metrics.drift(vectors, vectors + 1, labels, 2)).all()
+    assert np.isnan(embedding_classes.class_distances(embedding_classes.centres(vectors, labels, 2))).all()
+    assert np.isnan(embedding_classes.drift(vectors, vectors + 1, labels, 2)).all()
 
 
 def judged(vectors: np.ndarray, points: np.ndarray, labels: np.ndarray, k: int = 5) -> Quality:
-    return metrics.quality(vectors, points, nearest(vectors, k), labels, NAMES)
+    return embedding_quality.quality(vectors, points, nearest(vectors, k), labels, NAMES)
 
 
 def good(count: int = 240) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -299,11 +299,11 @@ def test_quality_puts_the_numbers_together_and_has_nothing_to_warn_of() -> None:
     assert found.judged == 240
     assert found.knn_accuracy == metrics.knn_accuracy(nearest(vectors, 5), labels)
     assert found.knn_accuracy_2d == metrics.knn_accuracy(nearest(points, 5), labels)
-    by_class, mean = metrics.silhouette(vectors, labels, 4)
+    by_class, mean = embedding_classes.silhouette(vectors, labels, 4)
     np.testing.assert_array_equal(found.silhouette, by_class)
     assert found.mean_silhouette == mean
     np.testing.assert_array_equal(
-        found.distances, metrics.class_distances(metrics.centres(vectors, labels, 4))
+        found.distances, embedding_classes.class_distances(embedding_classes.centres(vectors, labels, 4))
     )
     assert found.trustworthiness > 0.95
     assert found.warnings == ()
@@ -311,7 +311,7 @@ def test_quality_puts_the_numbers_together_and_has_nothing_to_warn_of() -> None:
 
 def test_quality_says_over_how_many_images_it_was_judged() -> None:
     vectors, points, labels = good()
-    found = metrics.quality(vectors, points, nearest(vectors, 5), labels, NAMES, sample=50, seed=2)
+    found = embedding_quality.quality(vectors, points, nearest(vectors, 5), labels, NAMES, sample=50, seed=2)
     assert found.judged == 50
     assert found.trustworthiness == metrics.trustworthiness(vectors, points, 5, sample=50, seed=2)
 
@@ -371,7 +371,7 @@ def test_values_that_are_not_finite_leave_nothing_to_judge(what: str) -> None:
     vectors, points, labels = good()
     near = nearest(vectors, 5)
     (vectors if what == "features" else points)[[3, 8], 0] = np.inf
-    found = metrics.quality(vectors, points, near, labels, NAMES)
+    found = embedding_quality.quality(vectors, points, near, labels, NAMES)
     assert found.warnings == (
         f"The {what} of 2 of 240 images hold NaN or infinite values, so nothing was judged.",
     )
@@ -385,7 +385,7 @@ def test_values_that_are_not_finite_leave_nothing_to_judge(what: str) -> None:
 def test_a_hundred_classes() -> None:
     labels = np.arange(1000) % 100
     vectors = drawn(100, 20)[labels] + 0.3 * drawn(1000, 20)
-    found = metrics.quality(
+    found = embedding_quality.quality(
         vectors, vectors[:, :2], nearest(vectors, 5), labels, [str(k) for k in range(100)]
     )
     assert found.silhouette.shape == (100,)
@@ -396,7 +396,7 @@ def test_a_hundred_classes() -> None:
 def test_work_stops_when_told() -> None:
     vectors, points, labels = good()
     with pytest.raises(Cancelled):
-        metrics.quality(vectors, points, nearest(vectors, 5), labels, NAMES, cancelled=lambda: True)
+        embedding_quality.quality(vectors, points, nearest(vectors, 5), labels, NAMES, cancelled=lambda: True)
 
 
 WRONG: dict[str, tuple[Callable[[], object], str]] = {
@@ -410,10 +410,13 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         "5 images need as many points, not 4",
     ),
     "label": (
-        lambda: metrics.silhouette(drawn(3, 3), np.array([0, 1, 2]), 2),
+        lambda: embedding_classes.silhouette(drawn(3, 3), np.array([0, 1, 2]), 2),
         "label is 2; allowed are 0 to 1",
     ),
-    "drift": (lambda: metrics.drift(drawn(3, 3), drawn(2, 3), np.zeros(3, int), 1), r"\(3, 3\) and \(2, 3\)"),
+    "drift": (
+        lambda: embedding_classes.drift(drawn(3, 3), drawn(2, 3), np.zeros(3, int), 1),
+        r"\(3, 3\) and \(2, 3\)",
+    ),
     "NaN": (
         lambda: metrics.trustworthiness(np.full((5, 2), np.nan), drawn(5, 2), 1),
         "features of 5 of 5 images",

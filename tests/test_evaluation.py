@@ -33,7 +33,8 @@ from xai.cli import main
 from xai.evaluation import sweep
 from xai.evaluation_grid import CLEAN, Cell, grid
 from xai.evaluation_store import stored, summary_rows
-from xai.predictions import PredictionsError, predict, read, read_answers, read_facts
+from xai.predictions import PredictionsError, predict
+from xai.predictions_file import read, read_answers, read_facts
 from xai.statistics import wilson
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -26,7 +26,8 @@ from xai.cli import main
 from xai.comparison import Picture, picture_from_scene
 from xai.export import ManifestError
 from xai.feature_drift import Drifting, DriftRow
-from xai.feature_maps import FeatureComparison, FeatureRequest, examine, first_filters
+from xai.feature_filters import first_filters
+from xai.feature_maps import FeatureComparison, FeatureRequest, examine
 from xai.figure_drift import drift_figure
 from xai.figure_features import channels_figure, filters_figure
 from xai.figures import Figure, Style

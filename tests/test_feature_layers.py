@@ -15,14 +15,8 @@ from tests.conftest import TinyModel
 from tests.feature_helpers import Colours, Odd, wrap
 from xai import hooks
 from xai.attribution_types import ExplanationError
-from xai.feature_layers import (
-    call_name,
-    distinct_layers,
-    gradient,
-    layer_table,
-    record,
-    split_call,
-)
+from xai.feature_layers import distinct_layers, gradient, layer_table, record
+from xai.layer_calls import call_name, split_call
 from xai.layer_matching import layer_at_depth, matching_layer
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -17,7 +17,8 @@ from tests.feature_helpers import Colours, wrap
 from xai import feature_orders
 from xai.attribution_types import ExplanationError
 from xai.comparison import Picture, Request, compare
-from xai.feature_maps import FeatureRequest, examine, first_filters, score_rows
+from xai.feature_filters import first_filters
+from xai.feature_maps import FeatureRequest, examine, score_rows
 from xai.feature_orders import ORDERS, ChannelMaps, ranked, relative_l2
 from xai.ui.memo import Memo
 

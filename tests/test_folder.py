@@ -15,7 +15,8 @@ from data import cue10, folder, folder_listing, folder_reading
 from data.catalogue import DATASETS, DatasetError, ImageSet, dataset, file_stem, load_dataset
 from data.datasets import FAMILIES, register_family
 from data.folder_listing import list_folder
-from data.images import read_image, resize, to_float
+from data.images import read_image, to_float
+from data.resizing import resize
 from xai.training import default_recipe
 
 Make = Callable[[dict[str, int]], Path]

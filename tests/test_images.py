@@ -17,20 +17,22 @@ from PIL import ImageFile
 
 from data.image_headers import FORMATS, MAX_PNG_CHUNKS, sniff_format
 from data.images import (
-    DEFAULT_RESIZE_MODE,
     MAX_NAME_LENGTH,
-    RESIZE_MODES,
     Image,
     ImageError,
     Limits,
-    describe_resize,
     display_name,
     read_image,
     read_images,
+    to_float,
+)
+from data.resizing import (
+    DEFAULT_RESIZE_MODE,
+    RESIZE_MODES,
+    describe_resize,
     register_resize,
     resize,
     resize_pixels,
-    to_float,
 )
 from tests.hostile_encoders import HEIGHT, SCENE, WIDTH, HostileFile, encode, noise, png, scene
 from tests.hostile_files import HOSTILE_NAMES, hostile_files

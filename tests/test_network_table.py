@@ -29,7 +29,8 @@ from xai import (
 )
 from xai.cli import main
 from xai.network_curves import CurveError
-from xai.predictions import Predictions, PredictionsError, facts_of, write
+from xai.predictions import Predictions, PredictionsError, facts_of
+from xai.predictions_file import write
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CLASSES = ("cat", "dog")

@@ -158,7 +158,8 @@ def test_claims_of_one_paper_alone(local: Path) -> None:
 
 
 def test_an_ablation_as_a_row() -> None:
-    from xai.ablations import ABLATIONS, AblationRow
+    from xai.ablation_list import ABLATIONS
+    from xai.ablations import AblationRow
 
     ablation = next(iter(ABLATIONS.values()))
     (empty,) = ablations.table([AblationRow(ablation, reason="not trained: both.")])

@@ -18,7 +18,8 @@ from tests.test_network_table import answers, card
 from tests.test_results import BLANK, put, rows
 from xai import papers, tables
 from xai.cli import main
-from xai.papers import CLAIMS, Claim, Match, Row
+from xai.paper_claims import CLAIMS, Claim, Match
+from xai.papers import Row
 from xai.predictions import Predictions
 from xai.results import Condition, open_results
 

@@ -17,7 +17,9 @@ from data import cue10
 from data.datasets import ImageSet
 from models.registry import Model
 from xai import predictions as stored
-from xai.predictions import Predictions, PredictionsError, facts_of, predict, read, write
+from xai import predictions_file
+from xai.predictions import Predictions, PredictionsError, facts_of, predict
+from xai.predictions_file import read, write
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -70,7 +72,7 @@ def test_pandas_reads_the_rows(tmp_path: Path) -> None:
     rows = made()
     write(tmp_path / "rows.parquet", rows, {})
     frame = pd.read_parquet(tmp_path / "rows.parquet")
-    assert tuple(frame.columns) == stored.COLUMNS
+    assert tuple(frame.columns) == predictions_file.COLUMNS
     assert tuple(frame["id"]) == rows.ids
     assert float((frame["label"] == frame["predicted"]).mean()) == rows.accuracy
     assert np.array_equal(np.stack(list(frame["p"])), rows.probabilities)
@@ -127,7 +129,7 @@ def test_facts_say_what_the_rows_are_of(tiny_model: Callable[..., Model], tmp_pa
 
 
 def table_of(rows: Predictions) -> pa.Table:
-    return stored._table(rows)
+    return predictions_file._table(rows)
 
 
 def changed(column: str, values: Any) -> pa.Table:
@@ -253,10 +255,10 @@ def test_too_large_files_are_refused_before_they_are_read(
 ) -> None:
     path = tmp_path / "rows.parquet"
     write(path, made(), {})
-    monkeypatch.setattr(stored, "MAX_ROWS", 39)
+    monkeypatch.setattr(predictions_file, "MAX_ROWS", 39)
     with pytest.raises(PredictionsError, match="has 40 rows of 10 classes; allowed are 1 to 39 rows"):
         read(path)
-    monkeypatch.setattr(stored, "MAX_BYTES", 100)
+    monkeypatch.setattr(predictions_file, "MAX_BYTES", 100)
     with pytest.raises(PredictionsError, match="is larger than the allowed"):
         read(path)
     with pytest.raises(PredictionsError, match=r"there is no file of predictions none\.parquet"):
@@ -352,12 +354,12 @@ def test_the_compact_form_keeps_confidence_and_the_right_class(tmp_path: Path) -
     write(tmp_path / "short.parquet", short, rows.facts)
     write(tmp_path / "full.parquet", rows, rows.facts)
     for name in ("short", "full"):
-        back = stored.read_answers(tmp_path / f"{name}.parquet")
+        back = predictions_file.read_answers(tmp_path / f"{name}.parquet")
         assert (back.ids, back.facts) == (rows.ids, {"model": "m"})
         for column in ("labels", "predicted", "confidence", "label_probability"):
             assert np.array_equal(getattr(back, column), getattr(short, column))
             assert getattr(back, column).dtype == getattr(short, column).dtype
-        assert stored.read_facts(tmp_path / f"{name}.parquet") == {"model": "m"}
+        assert predictions_file.read_facts(tmp_path / f"{name}.parquet") == {"model": "m"}
 
 
 def test_the_compact_form_is_small(tmp_path: Path) -> None:
@@ -390,10 +392,10 @@ COMPACT_CHANGES: dict[str, tuple[str, Any, str]] = {
 @pytest.mark.parametrize("name", COMPACT_CHANGES)
 def test_unsound_compact_tables_are_refused(name: str, tmp_path: Path) -> None:
     column, values, message = COMPACT_CHANGES[name]
-    table = stored._table(made().compact())
+    table = predictions_file._table(made().compact())
     pq.write_table(
         table.set_column(table.schema.names.index(column), column, values), tmp_path / "rows.parquet"
     )
     with pytest.raises(PredictionsError) as caught:
-        stored.read_answers(tmp_path / "rows.parquet")
+        predictions_file.read_answers(tmp_path / "rows.parquet")
     assert str(caught.value).startswith(f"rows.parquet {message}")

@@ -11,11 +11,12 @@ import torch.nn.functional as F
 import torchvision.transforms.v2.functional as reference
 from torch import Tensor, nn
 
-from models import augmentation, recipes, training
+from models import augmentation, recipes, training, training_state
 from models.augmentation import augment
 from models.distillation import distillation_loss
 from models.recipes import RECIPES, NamedRecipe, Recipe, recipe_for
-from models.training import LabelledImages, Run, learning_rate, plateaus
+from models.schedules import learning_rate, plateaus
+from models.training_state import LabelledImages, Run
 from tests.test_training import CPU, SHORT, assert_same_weights, fresh, run_training, striped
 from xai.degraded_training import GROUPS, MIXTURE, degrade_mixture
 
@@ -431,7 +432,7 @@ def test_a_state_from_before_the_named_recipes_goes_on(tmp_path: Path) -> None:
 
     with pytest.raises(_Stopped):
         run_training(tmp_path / "cut", fresh(), recipe, on_epoch=stop)
-    path = tmp_path / "cut" / training.STATE_FILE
+    path = tmp_path / "cut" / training_state.STATE_FILE
     content = torch.load(path, weights_only=True)
     old: tuple[str, ...] = (
         "epochs",

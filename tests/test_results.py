@@ -14,6 +14,7 @@ from models.cards import Card
 from xai import results
 from xai.evaluation_grid import CLEAN, Cell
 from xai.evaluation_store import FORMAT, save
+from xai.memo import Kept
 from xai.predictions import Answers, Predictions, PredictionsError
 from xai.results import UNTOUCHED, Board, Condition, Setting, open_results, signature
 
@@ -274,7 +275,7 @@ def test_the_signature_changes_when_a_file_comes_or_is_replaced(tmp_path: Path) 
 
 
 def test_answers_are_read_again_when_their_file_was_replaced(tmp_path: Path) -> None:
-    kept = results._Kept()
+    kept = Kept()
     put(tmp_path, BLANK, rows([0, 1, 2]))
     listing = results.listed(tmp_path)
     (board,) = results.gather([listing], {}, kept).boards.values()

@@ -15,7 +15,7 @@ from models import transfer, zoo
 from models.registry import Model
 from xai import svm_head
 from xai.cli import main
-from xai.predictions import read
+from xai.predictions_file import read
 from xai.svm_head import features, fit, fold, with_head
 from xai.training import PREDICTIONS_FILE
 

@@ -24,7 +24,7 @@ from xai.cli import main
 from xai.evaluation import sweep
 from xai.evaluation_grid import Cell, grid
 from xai.evaluation_store import stored
-from xai.predictions import read, read_answers
+from xai.predictions_file import read, read_answers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -22,7 +22,7 @@ from data.datasets import file_stem
 from models import recipes, transfer, zoo
 from models.cards import read_card, training_command
 from models.recipes import Recipe, fitted
-from models.training import EpochRow, best_epoch
+from models.training_state import EpochRow, best_epoch
 from tests.page_helpers import healthy, visit, words
 from xai import own_training, training
 from xai.cli import main

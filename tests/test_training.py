@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models import files, registry, training
+from models import files, registry, training, training_state
 from models.augmentation import augment
 from models.recipes import Recipe
-from models.training import LabelledImages, Run, learning_rate
+from models.schedules import learning_rate
+from models.training_state import LabelledImages, Run
 
 CPU = torch.device("cpu")
 SHORT = Recipe(epochs=3, batch_size=16, learning_rate=0.02, padding=2, average_epochs=0.5)
@@ -165,7 +166,7 @@ def test_a_small_network_learns(tmp_path: Path) -> None:
     assert run.curve[-1].train_loss < 0.7 * run.curve[0].train_loss
     assert run.curve[-1].validation_accuracy >= 0.9
     assert [row.epoch for row in run.curve] == list(range(8))
-    stored = json.loads((tmp_path / training.CURVE_FILE).read_text())
+    stored = json.loads((tmp_path / training_state.CURVE_FILE).read_text())
     assert [row["train_loss"] for row in stored] == [row.train_loss for row in run.curve]
 
 
@@ -292,7 +293,7 @@ def test_a_process_killed_in_the_middle_of_an_epoch_goes_on(tmp_path: Path) -> N
     command = [sys.executable, "-c", KILLED, str(tmp_path / "cut")]
     done = subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    assert len(json.loads((tmp_path / "cut" / training.CURVE_FILE).read_text())) == 1
+    assert len(json.loads((tmp_path / "cut" / training_state.CURVE_FILE).read_text())) == 1
     resumed = run_training(tmp_path / "cut", fresh(), SMALL_BATCHES)
     assert_same_weights(run_training(tmp_path / "straight", fresh(), SMALL_BATCHES), resumed)
 
@@ -322,18 +323,18 @@ def test_another_training_in_the_folder_is_refused(change: dict[str, Any], tmp_p
     """A short trial, say, must not be taken for the whole training."""
     recipe = replace(SHORT, epochs=1)
     run_training(tmp_path, fresh(), recipe)
-    before = files.sha256(tmp_path / training.STATE_FILE)
+    before = files.sha256(tmp_path / training_state.STATE_FILE)
     network = fresh(**change.get("network", {}))
     change = {key: value for key, value in change.items() if key != "network"}
     with pytest.raises(ValueError, match=r"holds a training .*; choose another folder\.$"):
         run_training(tmp_path, network, **{"recipe": recipe, **change})
-    assert files.sha256(tmp_path / training.STATE_FILE) == before
+    assert files.sha256(tmp_path / training_state.STATE_FILE) == before
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
 def test_damaged_state_is_refused(share: float, tmp_path: Path) -> None:
     run_training(tmp_path, fresh(), replace(SHORT, epochs=1))
-    path = tmp_path / training.STATE_FILE
+    path = tmp_path / training_state.STATE_FILE
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(ValueError, match=r"is damaged; delete it to start again\.$"):
@@ -342,7 +343,7 @@ def test_damaged_state_is_refused(share: float, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [torch.zeros(3), {"recipe": {}}, {"seed": 3, "network": {}}])
 def test_anything_else_is_not_taken_for_a_state(content: Any, tmp_path: Path) -> None:
-    torch.save(content, tmp_path / training.STATE_FILE)
+    torch.save(content, tmp_path / training_state.STATE_FILE)
     with pytest.raises(ValueError, match=r"is not the state of a training; delete it to start again\.$"):
         run_training(tmp_path, fresh(), replace(SHORT, epochs=1))
 
@@ -367,7 +368,7 @@ def test_a_failed_write_names_the_file_that_was_asked_for(tmp_path: Path) -> Non
         assert caught.value.filename == str(path), "and not a temporary one"
 
 
-@pytest.mark.parametrize("file", [training.STATE_FILE, training.CURVE_FILE])
+@pytest.mark.parametrize("file", [training_state.STATE_FILE, training_state.CURVE_FILE])
 def test_state_and_curve_are_replaced_whole(
     file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -383,7 +384,10 @@ def test_state_and_curve_are_replaced_whole(
     monkeypatch.setattr(os, "replace", note)
     run_training(tmp_path, fresh(), replace(SHORT, epochs=2))
     assert renamed.count(file) == 2
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == [training.CURVE_FILE, training.STATE_FILE]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [
+        training_state.CURVE_FILE,
+        training_state.STATE_FILE,
+    ]
 
 
 def test_a_processor_that_refuses_bfloat16_trains_in_full_precision(monkeypatch: pytest.MonkeyPatch) -> None:

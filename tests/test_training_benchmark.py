@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from models import zoo
-from models.training import LabelledImages
+from models.training_state import LabelledImages
 from xai import training_benchmark
 from xai.training_benchmark import Pictures, curve_rows, main, plain_batches, race, random_images
 

@@ -20,7 +20,7 @@ from models import zoo
 from models.cards import read_card, trial_limit
 from models.complexity import count_macs, count_parameters
 from models.recipes import RECIPES, Recipe, implied_options, recipe_for
-from xai import predictions, training_sources
+from xai import predictions, predictions_file, training_cards, training_request, training_sources
 from xai import training as workbench_training
 from xai.cli import main
 from xai.zoo_state import curve
@@ -56,7 +56,7 @@ def test_training_on_cue10_writes_a_measured_checkpoint(tmp_path: Path) -> None:
         assert card.accuracy_before_quantization[split] is not None
     assert card.accuracy["validation_lossless"] is None
     assert (card.parameters, card.macs) == (count_parameters(model.network), count_macs(model.network, 64))
-    answers = predictions.read(folder / workbench_training.PREDICTIONS_FILE)
+    answers = predictions_file.read(folder / workbench_training.PREDICTIONS_FILE)
     assert np.array_equal(answers.correct, right.numpy())
     assert answers.facts == predictions.facts_of(card, "test")
     assert card.recipe["schedule"] == "one_cycle"
@@ -83,7 +83,7 @@ def test_a_network_finished_elsewhere_is_only_measured(tmp_path: Path) -> None:
     )
     assert again == replace(card, device="a GPU")
     assert not (folder / "state.pt").exists()
-    assert predictions.read(folder / "predictions.parquet").accuracy == pytest.approx(
+    assert predictions_file.read(folder / "predictions.parquet").accuracy == pytest.approx(
         again.accuracy["test"], abs=1e-4
     )
     (folder / f"{card.name}.safetensors").write_bytes(b"other")
@@ -255,7 +255,7 @@ def test_recipes_that_lack_something_are_refused_at_once(
     ],
 )
 def test_names_of_checkpoints(arguments: tuple[Any, ...], expected: str) -> None:
-    assert workbench_training.checkpoint_name(*arguments) == expected
+    assert training_cards.checkpoint_name(*arguments) == expected
 
 
 def test_classes_that_only_the_pictures_tell_are_learned(
@@ -270,7 +270,7 @@ def test_classes_that_only_the_pictures_tell_are_learned(
         return ImageSet("named-late", split, images.contiguous(), labels, ("x", "y", "z"), ids)
 
     assert DATASETS["cifar100"].classes == ()
-    late = Dataset("named-late", "Named late", workbench_training.SPLITS, (), 32, load)
+    late = Dataset("named-late", "Named late", training_request.SPLITS, (), 32, load)
     monkeypatch.setitem(DATASETS, "named-late", late)
     recipe, options = Recipe(epochs=1, batch_size=4), {"width": 4}
     card = workbench_training.train("resnet18_cifar", "named-late", tmp_path, recipe=recipe, options=options)
@@ -298,7 +298,7 @@ def test_the_card_says_what_was_left_out(tmp_path: Path) -> None:
 
 def test_no_path_gets_into_a_name(tmp_path: Path) -> None:
     (tmp_path / "my pets").mkdir()
-    name = workbench_training.checkpoint_name("resnet18", f"folder:{tmp_path}/my pets", 0, {})
+    name = training_cards.checkpoint_name("resnet18", f"folder:{tmp_path}/my pets", 0, {})
     assert name.startswith("resnet18-folder-my_pets")
     assert name.endswith("-s0")
     assert "/" not in name

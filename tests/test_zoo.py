@@ -16,9 +16,9 @@ from models.cards import Card
 from models.checkpoints import CheckpointError
 from models.complexity import count_macs, count_parameters
 from models.registry import Model
-from models.training import LabelledImages
+from models.training_state import LabelledImages
 from tests.checkpoint_helpers import Payload, assert_one_sentence
-from xai import predictions
+from xai import predictions_file
 
 SHIPPED = [name for name in zoo.cards() if zoo.is_shipped(name)]
 
@@ -150,7 +150,7 @@ def test_accuracy_of_the_card_is_that_of_the_stored_predictions(name: str) -> No
     path, card = zoo.predictions_path(name), zoo.records()[name]
     if path is None:
         pytest.skip(f"no predictions of {name} are here")
-    found = predictions.read(path)
+    found = predictions_file.read(path)
     assert found.facts["sha256"] == card.sha256
     assert (found.facts["dataset"], found.facts["split"]) == (card.dataset, "test")
     assert round(int(found.correct.sum()) / len(found), 4) == card.accuracy["test"]

@@ -10,7 +10,7 @@ from data.catalogue import DatasetError, dataset
 from models import registry
 from models.complexity import count_macs, count_parameters
 from models.recipes import RECIPES
-from xai.ablations import ABLATIONS
+from xai.ablation_list import ABLATIONS
 from xai.zoo_plan import CIFAR, COMPARED, CUE10, SEEDS, VARIANTS, Job, plan
 
 JOBS = plan()

@@ -21,7 +21,7 @@ from models import registry, zoo
 from models.cards import Card, read_card
 from models.files import sha256
 from tests.zoo_child import CHILD, LIMIT, tiny
-from xai import predictions, zoo_collect, zoo_run, zoo_state
+from xai import predictions, predictions_file, zoo_collect, zoo_place, zoo_run, zoo_state
 from xai.cli import main
 from xai.commands.zoo import Display, line
 from xai.predictions import Predictions
@@ -98,7 +98,7 @@ def test_what_a_job_leaves_is_a_whole_result(first_call: tuple[Any, ...]) -> Non
         card = finished_card(folder)
         assert (card.name, card.epochs, card.options) == (job.name, 2, {"width": 8})
         assert len(curve(folder)) == 2
-        assert predictions.read(folder / "predictions.parquet").facts["sha256"] == card.sha256
+        assert predictions_file.read(folder / "predictions.parquet").facts["sha256"] == card.sha256
     assert read_card(settings.out / pupil.name / f"{pupil.name}.json").recipe["teacher"] == teacher.name
 
 
@@ -249,33 +249,33 @@ def test_a_lock_lasts_until_its_last_holder_ends(tmp_path: Path) -> None:
 
 def test_commands_say_all_that_a_job_is(tmp_path: Path) -> None:
     job = Job("resnet18", "cue10", 3, "distillation", {"width": 8}, teacher="big", initial="old")
-    words = zoo_run.command(job, Settings(tmp_path, "cuda", epochs=2, limit=64))
+    words = zoo_place.command(job, Settings(tmp_path, "cuda", epochs=2, limit=64))
     expected = "train --architecture resnet18 --dataset cue10 --seed 3 --recipe distillation --device cuda"
     rest = ["--option", "width=8", "--teacher", "big", "--initial", "old", "--epochs", "2", "--limit", "64"]
     assert words == [*expected.split(), "--out", str(tmp_path), *rest]
-    assert "--teacher" not in zoo_run.command(tiny(0), Settings(tmp_path))
+    assert "--teacher" not in zoo_place.command(tiny(0), Settings(tmp_path))
 
 
 @pytest.fixture
 def four_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with four GPUs of 100 GB and 32 cores."""
-    monkeypatch.setattr(zoo_run, "find_device", torch.device)
+    monkeypatch.setattr(zoo_place, "find_device", torch.device)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (100e9, 100e9))
-    monkeypatch.setattr(zoo_run, "_cores", lambda: 32)
+    monkeypatch.setattr(zoo_place, "_cores", lambda: 32)
     for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.usefixtures("four_gpus")
 def test_one_runner_fills_one_gpu(tmp_path: Path) -> None:
-    room = zoo_run.place(Settings(tmp_path, "cuda"))
+    room = zoo_place.place(Settings(tmp_path, "cuda"))
     assert (room.slots, room.gigabytes, room.environment["OMP_NUM_THREADS"]) == (8, 95.0, "4")
     assert "CUDA_VISIBLE_DEVICES" not in room.environment
     assert room.environment["XAI_MODELS"] == str(tmp_path)
-    room = zoo_run.place(Settings(tmp_path, "cuda", parallel=3))
+    room = zoo_place.place(Settings(tmp_path, "cuda", parallel=3))
     assert (room.slots, room.gigabytes) == (3, float("inf"))
-    room = zoo_run.place(Settings(tmp_path))
+    room = zoo_place.place(Settings(tmp_path))
     assert (room.slots, room.environment["OMP_NUM_THREADS"]) == (1, "32")
 
 
@@ -287,7 +287,7 @@ def test_a_process_of_torchrun_takes_the_gpu_of_its_local_rank(
     torchrun = {"RANK": "2", "LOCAL_RANK": "2", "LOCAL_WORLD_SIZE": "4", "OMP_NUM_THREADS": "1"}
     for name, value in {**torchrun, **({"CUDA_VISIBLE_DEVICES": visible} if visible else {})}.items():
         monkeypatch.setenv(name, value)
-    room = zoo_run.place(Settings(tmp_path, "cuda"))
+    room = zoo_place.place(Settings(tmp_path, "cuda"))
     assert room.environment["CUDA_VISIBLE_DEVICES"] == shown
     assert (room.slots, room.environment["OMP_NUM_THREADS"]) == (8, "1")
     assert not {"RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE"} & room.environment.keys()
@@ -299,7 +299,7 @@ def test_jobs_start_side_by_side_only_as_far_as_they_fit(
     """2.0 GB and a little each: two fit into 5 GB, and one runs even where none fits."""
     monkeypatch.setattr(zoo_run, "CHILD", SLEEPER)
     for gigabytes, expected in ((5.0, 2), (1.0, 1)):
-        room = zoo_run.Place(8, gigabytes, dict(os.environ))
+        room = zoo_place.Place(8, gigabytes, dict(os.environ))
         monkeypatch.setattr(zoo_run, "place", lambda _settings, room=room: room)
         seen: list[list[Progress]] = []
         jobs = [tiny(seed) for seed in range(4)]
@@ -351,7 +351,7 @@ def fake_result(folder: Path, name: str, seed: int) -> Card:
     (folder / name / "curve.json").write_text("[]")
     rows = torch.tensor([0, 1])
     answers = Predictions(("a", "b"), rows.numpy(), rows.numpy(), torch.eye(3)[:2].half().numpy())
-    predictions.write(folder / name / "predictions.parquet", answers, predictions.facts_of(card, "test"))
+    predictions_file.write(folder / name / "predictions.parquet", answers, predictions.facts_of(card, "test"))
     return card
 
 

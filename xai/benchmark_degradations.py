@@ -7,16 +7,16 @@ but random numbers of their own, and without writing files.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
+from data.degradation_registry import Constants
 from data.degradations import degrade, parameters
+from xai.benchmark_rows import Work
 
-Work = Callable[[], object]
-Constants = Mapping[str, float]
 Loop = Callable[[Any, Constants], np.ndarray]
 CASES = (
     ("gaussian_noise", 32, "cifar-c", 256),

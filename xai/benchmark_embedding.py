@@ -14,11 +14,11 @@ from torch import Tensor
 from data.datasets import DatasetError, ImageSet, evenly_spread, load_dataset
 from models import zoo
 from models.registry import Model
+from xai.benchmark_rows import Work
 from xai.embedding_features import PENULTIMATE, extract
 from xai.evaluation import forward_batch_size, shares
 from xai.projection import Projecting, project
 
-Work = Callable[[], object]
 Comparison = tuple[str, Work, Work, float | None, int]
 """What a row of `xai.benchmark` says: its name, ours, the peer, the target of the ratio, and the rounds."""
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from models.registry import Model
+from xai.benchmark_rows import Work
 from xai.feature_maps import record
 
-Work = Callable[[], object]
 CASES = (("alexnet", 32), ("resnet18", 32), ("resnet18_cifar", 32), ("alexnet_224", 224), ("resnet18", 224))
 """Architectures and input sizes in px, one image each."""
 

@@ -15,9 +15,10 @@ from data.datasets import ImageSource, evenly_spread
 from models.registry import Model
 from xai.attribution_types import ExplanationError
 from xai.evaluation import forward_batch_size
-from xai.feature_layers import first_tensor, layer_table, split_call, with_first
+from xai.feature_layers import layer_table, with_first
 from xai.folding import equal_logits
 from xai.hooks import frozen, listening
+from xai.layer_calls import first_tensor, split_call
 
 SAMPLE = 64
 """Images that gradient x activation is averaged over where no other number is asked for."""

@@ -15,11 +15,10 @@ from xai.cka import CkaMatrix
 from xai.counterparts import Neighbour, Pair
 from xai.export import package_versions
 from xai.receptive_field import Box
-from xai.tables import Cell
+from xai.tables import Row
 from xai.visualization_store import model_facts
 
 FORMAT = "xai-channel-1"
-Row = dict[str, Cell]
 
 
 def manifest(figure: str, models: Sequence[Model], asked: Mapping[str, Any]) -> bytes:

@@ -7,7 +7,7 @@ Kornblith et al., Similarity of neural network representations revisited, ICML 2
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,16 +19,14 @@ from data.datasets import ImageSource, Progress
 from models.registry import Model
 from xai import evaluation
 from xai.attribution_types import ExplanationError
+from xai.cka_formulas import LEAST, gram, ratio, u_centred
 from xai.evaluation_grid import CLEAN, Cell, degraded
-from xai.feature_layers import LayerInfo, first_tensor, layer_table, split_call
+from xai.feature_layers import LayerInfo, layer_table
 from xai.hooks import frozen, listening
+from xai.layer_calls import first_tensor, split_call
 
 NONE = "none"
-LEAST = 4
-"""Images that a batch needs: the unbiased estimate divides by their number less 3."""
 BATCH = 128
-_ROUNDING = 8
-"""Roundings by which equal features may differ."""
 
 
 @dataclass(frozen=True)
@@ -82,85 +80,6 @@ class CkaMatrix:
     images: int
     batches: int
     notes: tuple[str, ...] = ()
-
-
-def linear_cka(x: Tensor, y: Tensor) -> float:
-    """Linear CKA of features `(N, ...)` and `(N, ...)` of the same N images, in [0, 1]; NaN where one is constant.
-
-    `|Y'X|^2 / (|X'X| |Y'Y|)` with Frobenius norms of centred columns, computed from the N x N Gram matrices. It is
-    biased upwards where N is small beside the number of features: `minibatch_cka` is not. Raises `ValueError`
-    unless both have the same N >= 2.
-    """
-    _check(x, y, least=2)
-    first, second = (_centred(_gram(values.double())) for values in (x, y))
-    return float((first * second).sum() / (first.norm() * second.norm()))
-
-
-def _centred(gram: Tensor) -> Tensor:
-    return gram - gram.mean(0) - gram.mean(1, keepdim=True) + gram.mean()
-
-
-def _gram(features: Tensor) -> Tensor:
-    """Inner products `(N, N)` of the images' features, which are centred first: smaller numbers round less.
-
-    Features that differ by rounding alone are all the same: their products are 0.
-    """
-    flat = features.flatten(1)
-    moved = flat - flat.mean(dim=0)
-    if moved.abs().amax() <= _ROUNDING * torch.finfo(flat.dtype).eps * flat.abs().amax():
-        moved = torch.zeros_like(flat)
-    return moved @ moved.T
-
-
-def u_centred(gram: Tensor) -> Tensor:
-    """A Gram matrix `(N, N)`, N >= 4, without its diagonal and centred so that rows and columns add up to 0.
-
-    The sum of products of two such matrices is `N (N - 3)` times the unbiased HSIC (Song et al., Feature selection
-    via dependence maximization, JMLR 2012; in this form Székely & Rizzo, 2014).
-    """
-    n = len(gram)
-    plain = gram.clone().fill_diagonal_(0)
-    sums = plain.sum(dim=1)
-    plain -= (sums[:, None] + sums) / (n - 2) - sums.sum() / ((n - 1) * (n - 2))
-    return plain.fill_diagonal_(0)
-
-
-def unbiased_hsic(x: Tensor, y: Tensor) -> float:
-    """Unbiased HSIC with linear kernels of features `(N, ...)` and `(N, ...)`; 0 is expected of unrelated ones.
-
-    Raises `ValueError` unless both have the same N >= 4.
-    """
-    _check(x, y, least=LEAST)
-    first, second = (u_centred(_gram(values.double())) for values in (x, y))
-    return float((first * second).sum() / (len(x) * (len(x) - 3)))
-
-
-def minibatch_cka(batches: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """Linear CKA of features that come in batches `(x, y)` of at least 4 images; the order of batches is free.
-
-    The three unbiased HSICs are averaged over the batches before the ratio is taken, so neither the size of the
-    batches nor the number of features biases it (Nguyen et al., Do wide and deep networks learn the same things?,
-    ICLR 2021, equation 3). NaN where one side is constant. Raises `ValueError` for no batches and small ones.
-    """
-    triples = [(unbiased_hsic(x, y), unbiased_hsic(x, x), unbiased_hsic(y, y)) for x, y in batches]
-    if not triples:
-        raise ValueError("no batch was given; needed is at least one.")
-    across, first, second = torch.tensor(triples, dtype=torch.float64).mean(dim=0)
-    return float(_ratio(across, first, second))
-
-
-def _ratio(across: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """CKA from HSICs; NaN where a layer's own is not above 0."""
-    own = first * second
-    return torch.where((first > 0) & (second > 0), across / own.clamp_min(0).sqrt(), torch.nan)
-
-
-def _check(x: Tensor, y: Tensor, least: int) -> None:
-    if x.ndim < 2 or y.ndim < 2 or len(x) != len(y) or len(x) < least:
-        raise ValueError(
-            f"features have the shapes {tuple(x.shape)} and {tuple(y.shape)}; allowed are (N, ...) and (N, ...) of "
-            f"the same N images, at least {least}."
-        )
 
 
 def cka_matrix(
@@ -290,7 +209,7 @@ class _Work:
         scale = (len(images) * (len(images) - 3)) ** 0.5
 
         def look(name: str, output: Tensor) -> None:
-            grams[name] = u_centred(_gram(output.float()).double()).flatten().cpu() / scale
+            grams[name] = u_centred(gram(output.float()).double()).flatten().cpu() / scale
 
         _run(side.model, images, names, look)
         return grams
@@ -305,7 +224,7 @@ class _Work:
     def matrix(self, place: int, images: int, batches: int) -> CkaMatrix:
         """The answer for one pair."""
         (first, second), (across, own_a, own_b) = self.pairs[place], self.sums[place]
-        values = _ratio(across, own_a[:, None], own_b[None])
+        values = ratio(across, own_a[:, None], own_b[None])
         layers_a, layers_b = (_layers(side, self.size) for side in (first, second))
         notes = (
             *_repeated(first, layers_a),

@@ -11,24 +11,21 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from data import degradations, images, quality
+from data import degradations, images, quality, resizing
 from data.cue10 import scene
 from data.datasets import ImageSource
 from models.registry import Model
 from xai import attribution, faithfulness
 from xai.attribution import ExplanationError, Heatmap
+from xai.map_agreement import Agreement, agreement
+from xai.memo import Memo, T, no_memo
 
-T = TypeVar("T")
-Memo = Callable[[tuple[Any, ...], Callable[[], T]], T]
-TARGET_MODES = ("predicted", "true")
 CONDITIONS = ("clean", "degraded")
-TOP_SHARE = 0.2
-"""Share of a map's cells that counts as its top when overlaps are measured."""
 
 
 @dataclass(frozen=True)
@@ -133,19 +130,6 @@ class ModelResult:
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """How alike two maps are, on a common `grid`: rank correlation in [-1, 1], overlap of the top cells in [0, 1],
-    shift of the centre of positive evidence as a share of the image's width. NaN where not defined."""
-
-    method: str
-    between: str
-    grid: tuple[int, int]
-    spearman: float
-    top_overlap: float
-    centre_shift: float
-
-
-@dataclass(frozen=True)
 class Comparison:
     """All that was computed for one picture."""
 
@@ -168,11 +152,6 @@ class Comparison:
 def is_degraded(request: Request) -> bool:
     """Whether the request names a degradation with a severity above 0."""
     return request.degradation != "none" and request.severity > 0
-
-
-def no_memo(_key: tuple[Any, ...], compute: Callable[[], T]) -> T:
-    """The memo that keeps nothing."""
-    return compute()
 
 
 def picture_from_image(image: images.Image, source: str = "upload", label: str | None = None) -> Picture:
@@ -200,7 +179,7 @@ def picture_from_dataset(data: ImageSource, row: int) -> Picture:
 
 def make_view(picture: Picture, request: Request, size: int) -> View:
     """Resize, then degrade at the network's own input size; raises `ValueError` with one sentence."""
-    clean = images.resize_pixels(picture.pixels, size, request.resize)
+    clean = resizing.resize_pixels(picture.pixels, size, request.resize)
     scale = degradations.resolve_scale(request.scale or degradations.default_scale(size, size))
     degraded, words, parameters = clean, "none", {}
     if is_degraded(request):
@@ -213,7 +192,7 @@ def make_view(picture: Picture, request: Request, size: int) -> View:
             angle = degradations.motion_blur_angle(picture.seed_text, request.severity, seed=request.seed)
             words, parameters = f"{words}, angle {angle:.0f}°", {**parameters, "angle": angle}
     height, width = picture.pixels.shape[-2:]
-    resized = images.describe_resize(height, width, size, request.resize)
+    resized = resizing.describe_resize(height, width, size, request.resize)
     psnr, ssim = float(quality.psnr(clean, degraded)), float(quality.ssim(clean, degraded))
     return View(size, clean, degraded, resized, words, parameters, scale, psnr, ssim)
 
@@ -344,69 +323,6 @@ def _validity(cams: dict[str, dict[str, Heatmap]]) -> float | None:
     return faithfulness.pearson(cams["gradcam"]["clean"].values[0], cams["hirescam"]["clean"].values[0])
 
 
-class Viewed(Protocol):
-    """What was found out on a picture as each of the networks sees it, of heatmaps or of anything else."""
-
-    @property
-    def results(self) -> Sequence[Any]:
-        """One per network."""
-
-    @property
-    def degraded(self) -> bool:
-        """Whether a degradation of more than nothing was asked for."""
-
-    def view(self, result: Any, /) -> View:
-        """The picture as that network saw it."""
-
-
-def view_sentences(comparison: Viewed) -> list[str]:
-    """How each network got the picture (resizing, degradation with its constants, PSNR and SSIM), once for those
-    that got the same; with the letters A and B where they differ."""
-    found: dict[str, list[str]] = {}
-    for letter, result in zip("AB", comparison.results, strict=False):
-        view = comparison.view(result)
-        words = f"{view.resized}."
-        if comparison.degraded:
-            words += f" {view.degradation}: PSNR {view.psnr:.1f} dB, SSIM {view.ssim:.3f}."
-        found.setdefault(words, []).append(letter)
-    if len(found) == 1:
-        return list(found)
-    return [f"{' and '.join(letters)}: {words}" for words, letters in found.items()]
-
-
-def on_common_grid(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Average both maps `(h, w)` down to the smaller height and width of the two; equal grids stay as they are."""
-    grid = (min(a.shape[0], b.shape[0]), min(a.shape[1], b.shape[1]))
-    pooled = [torch.nn.functional.adaptive_avg_pool2d(m[None, None], grid)[0, 0] for m in (a, b)]
-    return pooled[0], pooled[1]
-
-
-def relative(heatmap: Heatmap, reference: Heatmap) -> Tensor:
-    """A map `(h, w)` in units of the largest absolute value of `reference`, so that two networks can be subtracted.
-
-    NaN where the reference is zero everywhere and the map is not: it has no such unit.
-    """
-    largest = reference.values[0].abs().max()
-    if largest > 0 or not heatmap.values.any():
-        return heatmap.values[0] / largest.clamp_min(torch.finfo(torch.float32).tiny)
-    return torch.full_like(heatmap.values[0], math.nan)
-
-
-def difference_between(a: dict[str, Heatmap], b: dict[str, Heatmap], condition: str) -> Tensor:
-    """A - B on the common grid, each in units of its own clean maximum."""
-    left, right = (relative(maps[condition], maps["clean"]) for maps in (a, b))
-    left, right = on_common_grid(left, right)
-    return left - right
-
-
-def _agreement(method: str, between: str, a: Tensor, b: Tensor) -> Agreement:
-    a, b = on_common_grid(a, b)
-    grid = (a.shape[0], a.shape[1])
-    rank = float(faithfulness.spearman(a, b))
-    overlap = float(faithfulness.top_k_overlap(a, b, TOP_SHARE))
-    return Agreement(method, between, grid, rank, overlap, float(faithfulness.centre_shift(a, b)))
-
-
 def _agreements(request: Request, results: Sequence[ModelResult]) -> tuple[Agreement, ...]:
     rows = []
     for method in request.methods:
@@ -414,11 +330,11 @@ def _agreements(request: Request, results: Sequence[ModelResult]) -> tuple[Agree
         if is_degraded(request):
             for letter, result in zip("AB", results, strict=False):
                 pair = (maps[result.model][condition].values[0] for condition in CONDITIONS)
-                rows.append(_agreement(method, f"{letter}: clean and degraded", *pair))
+                rows.append(agreement(method, f"{letter}: clean and degraded", *pair))
         if len(results) == 2:
             for condition in CONDITIONS if is_degraded(request) else CONDITIONS[:1]:
                 pair = (result.heatmaps[method][condition].values[0] for result in results)
-                rows.append(_agreement(method, f"A and B: {condition}", *pair))
+                rows.append(agreement(method, f"A and B: {condition}", *pair))
     return tuple(rows)
 
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import itertools
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -23,14 +22,15 @@ import torch
 from torch import Tensor
 
 from data.catalogue import ImageSet
-from models import recipes, transfer
+from models import recipes, training_state, transfer
 from models import training as loop
 from models.cards import LARGEST_FILE
 from models.files import write_text
 from models.recipes import Recipe
-from models.training import LabelledImages
-from xai import degraded_training, training
-from xai.statistics import TTest, corrected_resampled_t, holm, naive_paired_t
+from models.training_state import LabelledImages
+from xai import degraded_training, training_request
+from xai.crossvalidation_summary import CrossValidation, FoldResult, summarise
+from xai.statistics import TTest
 
 FOLDS = range(2, 21)
 SEEDS = range(4_000_000)  # a thousand seeds of folds for each, below scikit-learn's limit of 2^32
@@ -42,43 +42,6 @@ VALIDATION_SHARE = 0.1
 
 OnProgress = Callable[[str, int, float], None]
 """Called as `report(architecture, fold, done)`, `done` being the share of the fold's training in [0, 1]."""
-
-
-@dataclass(frozen=True)
-class FoldResult:
-    """One fold of one architecture; `accuracy` is the share of the `n_test` held-out images told right, in [0, 1]."""
-
-    architecture: str
-    fold: int
-    seed: int
-    n_train: int
-    n_test: int
-    accuracy: float
-
-
-@dataclass(frozen=True)
-class Pair:
-    """How much better A does than B (shares of 1): the corrected test, its p after Holm, and the naive test."""
-
-    a: str
-    b: str
-    corrected: TTest
-    p_holm: float
-    naive: TTest
-
-
-@dataclass(frozen=True)
-class CrossValidation:
-    """What a cross-validation found: all folds, the mean accuracy of each architecture, and every pair.
-
-    `notes` are sentences about images that were left out.
-    """
-
-    dataset: str
-    results: tuple[FoldResult, ...]
-    means: dict[str, TTest]
-    pairs: tuple[Pair, ...]
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,7 +83,7 @@ def crossvalidate(
     settings: Settings,
     folder: Path,
     report: OnProgress | None = None,
-    progress: training.Progress | None = None,
+    progress: training_request.Progress | None = None,
 ) -> CrossValidation:
     """Train and measure every architecture on every fold, and write `ROWS_FILE` and `COMPARISON_FILE` into `folder`.
 
@@ -150,16 +113,20 @@ def crossvalidate(
 def _check(architectures: Sequence[str], settings: Settings) -> torch.device:
     """The device, after a look at everything that would fail later."""
     for architecture in architectures:
-        device = training.check_request(architecture, settings.dataset, settings.device, settings.limit)
+        device = training_request.check_request(
+            architecture, settings.dataset, settings.device, settings.limit
+        )
         settings.recipe_of(architecture)
         transfer.class_weights(architecture, settings.options_of(architecture))  # it can be built
     return device
 
 
-def load_pool(dataset: str, limit: int | None = None, progress: training.Progress | None = None) -> ImageSet:
+def load_pool(
+    dataset: str, limit: int | None = None, progress: training_request.Progress | None = None
+) -> ImageSet:
     """Training and validation split as one set; `limit` keeps only so many images of either."""
     first, second = (
-        training.load_split(dataset, split, limit, progress) for split in ("train", "validation")
+        training_request.load_split(dataset, split, limit, progress) for split in ("train", "validation")
     )
     images, labels = torch.cat([first.images, second.images]), torch.cat([first.labels, second.labels])
     notes = tuple(dict.fromkeys(first.notes + second.notes))
@@ -206,11 +173,11 @@ def _fold(
         stored = _train(architecture, number, pool, held_out, settings, path.with_suffix(""), device, report)
         facts |= {
             "result": asdict(stored),
-            "device": training.device_name(device),
+            "device": training_request.device_name(device),
             "torch": torch.__version__,
         }
         write_text(path, json.dumps(facts, indent=1) + "\n")
-        (path.with_suffix("") / loop.STATE_FILE).unlink(
+        (path.with_suffix("") / training_state.STATE_FILE).unlink(
             missing_ok=True
         )  # hundreds of MB that nobody needs now
     if report:
@@ -323,51 +290,6 @@ def _check_plan(folder: Path, pool: ImageSet, settings: Settings) -> None:
             what = "images" if key == "sha256" else key
             raise ValueError(f"{folder} holds a cross-validation with another {what}; choose another folder.")
     write_text(folder / PLAN_FILE, json.dumps(plan, indent=1) + "\n")
-
-
-def summarise(dataset: str, results: Sequence[FoldResult]) -> CrossValidation:
-    """Mean accuracy of every architecture and every pair's difference, from all folds of all architectures.
-
-    The intervals and tests are the corrected ones; of the means only the interval says something.
-    """
-    by_name: dict[str, list[FoldResult]] = {}
-    for result in results:
-        by_name.setdefault(result.architecture, []).append(result)
-    first = next(iter(by_name.values()))
-    sizes = sum(result.n_train for result in first), sum(result.n_test for result in first)
-    accuracies = {name: np.array([result.accuracy for result in rows]) for name, rows in by_name.items()}
-    means = {name: corrected_resampled_t(values, *sizes) for name, values in accuracies.items()}
-    compared = [(a, b, accuracies[a] - accuracies[b]) for a, b in itertools.combinations(accuracies, 2)]
-    tests = [corrected_resampled_t(differences, *sizes) for _a, _b, differences in compared]
-    adjusted = holm([test.p_value for test in tests])
-    pairs = tuple(
-        Pair(a, b, test, p_holm, naive_paired_t(differences))
-        for (a, b, differences), test, p_holm in zip(compared, tests, adjusted, strict=True)
-    )
-    return CrossValidation(dataset, tuple(results), means, pairs)
-
-
-def sentences(found: CrossValidation) -> Iterator[str]:
-    """What was found, in percent and percentage points, a sentence for each note, each architecture and each pair."""
-    yield from found.notes
-    for name, mean in found.means.items():
-        yield f"{name}: {100 * mean.mean:.2f} % over {mean.folds} folds{_interval(mean)}."
-    for pair in found.pairs:
-        test, naive = pair.corrected, pair.naive
-        numbers = (
-            "" if math.isnan(test.t) else f", t({test.folds - 1}) = {test.t:.2f}, p = {test.p_value:.3g}"
-        )
-        numbers += f", {pair.p_holm:.3g} after Holm" if len(found.pairs) > 1 and numbers else ""
-        yield f"{pair.a} less {pair.b}: {100 * test.mean:+.2f} points{_interval(test)}{numbers}."
-        if naive.high > naive.low:
-            ratio = (test.high - test.low) / (naive.high - naive.low)
-            yield f"  A t-test that takes the folds for independent has an interval {ratio:.1f} times too narrow."
-
-
-def _interval(test: TTest) -> str:
-    if math.isnan(test.low):
-        return " (all folds alike: no interval)"
-    return f" (95 % interval {100 * test.low:.2f} to {100 * test.high:.2f})"
 
 
 def as_json(found: CrossValidation, settings: Settings) -> dict[str, Any]:

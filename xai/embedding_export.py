@@ -22,12 +22,12 @@ from xai.embedding_writing import plain, quality_json, share_json, versions
 from xai.export import figure_files
 from xai.figure_embedding import DEFAULT_MAPS, MapStyle, embedding_figure
 from xai.figures import WIDTHS
+from xai.tables import Row
 
 FORMAT = "xai-embedding-1"
 SAMPLE = 200
 """Points of each map that the manifest holds, so that a map made again can be laid onto the first."""
 _DECIMALS = 5
-Row = dict[str, tables.Cell]
 _CAPTION = "What is measured of the embedding, with 95 \\% intervals where there are any."
 
 

@@ -26,9 +26,9 @@ from xai.embedding import PENULTIMATE
 from xai.evaluation import Cancelled
 from xai.evaluation_grid import Cell
 from xai.evaluation_store import data_sha256
-from xai.feature_layers import first_tensor, split_call
 from xai.folding import folded
 from xai.hooks import frozen, listening
+from xai.layer_calls import first_tensor, split_call
 
 __all__ = ["PENULTIMATE", "Cancelled", "Features", "extract"]
 

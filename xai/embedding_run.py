@@ -12,17 +12,16 @@ from data.datasets import ImageSource, Progress, evenly_spread, open_dataset
 from data.degradations import default_scale, max_severity
 from models import zoo
 from models.registry import Model
-from xai import alignment, embedding_metrics, projection
+from xai import alignment, embedding_classes, embedding_metrics, embedding_quality, projection
 from xai.alignment import Aligned
 from xai.attribution_types import ExplanationError
 from xai.embedding import Between, Degraded, Embedding, EmbeddingRequest, Map, Said
 from xai.embedding_features import Features, extract
 from xai.embedding_metrics import near_of
 from xai.evaluation import Cancelled
+from xai.feature_blocks import Cancel
 from xai.neighbours import Neighbours
 from xai.projection import Projection
-
-Stop = Callable[[], bool]
 
 
 def embed(
@@ -31,7 +30,7 @@ def embed(
     load: Callable[[str], Model] = zoo.load,
     data: ImageSource | None = None,
     progress: Progress | None = None,
-    cancelled: Stop | None = None,
+    cancelled: Cancel | None = None,
 ) -> Embedding:
     """Arrange the images as each network does, and say how far that can be trusted.
 
@@ -96,7 +95,7 @@ class _Arranged:
 class _Work:
     request: EmbeddingRequest
     progress: Progress | None
-    cancelled: Stop
+    cancelled: Cancel
     stage: int = 0
 
     @property
@@ -168,7 +167,7 @@ class _Work:
         request, model = self.request, done.model
         labels = images.labels.numpy()
         near = done.near
-        quality = embedding_metrics.quality(
+        quality = embedding_quality.quality(
             done.clean.vectors, done.coordinates, near, labels, classes, cancelled=self.cancelled
         )
         degraded = tuple(
@@ -208,7 +207,7 @@ class _Work:
             answers_of(found, done.model.classes, classes),
             embedding_metrics.overlap(near, others),
             embedding_metrics.knn_accuracy(others, labels),
-            embedding_metrics.drift(clean, found.vectors, labels, len(classes)),
+            embedding_classes.drift(clean, found.vectors, labels, len(classes)),
         )
         self.stage += 1
         return placed

@@ -24,12 +24,13 @@ from data.datasets import ImageSource
 from models.files import write_text
 from xai import tables
 from xai.evaluation_grid import CLEAN, Cell
-from xai.predictions import Answers, Predictions, PredictionsError, read_answers, read_facts, write
+from xai.predictions import Answers, Predictions, PredictionsError
+from xai.predictions_file import read_answers, read_facts, write
 from xai.statistics import wilson
+from xai.tables import Row
 
 SUMMARY_FILE = "summary.csv"
 FORMAT = "xai-cell-1"
-Row = dict[str, tables.Cell]
 _KINDS = {"str": str, "int": int, "float": float}
 
 

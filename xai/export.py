@@ -25,16 +25,15 @@ from models.registry import Model
 from xai import figures
 from xai.comparison import (
     Comparison,
-    Memo,
     Picture,
     Request,
     compare,
-    no_memo,
     picture_from_dataset,
     picture_from_image,
     picture_from_scene,
 )
 from xai.figures import DEFAULT_STYLE, Style
+from xai.memo import Memo, no_memo
 
 MANIFEST_FORMAT = 1
 PACKAGES = ("torch", "numpy", "matplotlib", "captum", "grad-cam", "pillow")

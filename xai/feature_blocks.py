@@ -80,3 +80,24 @@ def singles(block: np.ndarray, mean: np.ndarray, unit: float) -> Tensor:
     work = np.float32 if narrow else np.float64
     moved = torch.from_numpy(block.astype(work)).sub_(torch.from_numpy(mean.astype(work))).div_(unit)
     return moved.float()
+
+
+def squared_distances(
+    vectors: np.ndarray, judged: np.ndarray, cancelled: Cancel | None
+) -> Iterator[tuple[slice, Tensor]]:
+    """Squared distances `(n, N)` float64 of some of the judged rows at a time to all rows; equal rows have 0."""
+    mean = mean_of(vectors)
+    for rows in spans(len(judged), 2 * len(vectors)):
+        ours = doubles(vectors[judged[rows]], mean)
+        squared = torch.empty(len(ours), len(vectors), dtype=torch.float64)
+        for span in spans(len(vectors), 2 * vectors.shape[1]):
+            tell(None, cancelled, 0, 0, "")
+            squared[:, span] = _between(ours, doubles(vectors[span], mean))
+        yield rows, squared
+
+
+def _between(x: Tensor, y: Tensor) -> Tensor:
+    """Squared distances `(n, m)`; those that are no more than what rounding leaves are 0."""
+    lengths = x.square().sum(dim=1)[:, None] + y.square().sum(dim=1)
+    squared = torch.addmm(lengths, x, y.T, alpha=-2)
+    return squared.masked_fill_(squared <= 4 * x.shape[1] * torch.finfo(x.dtype).eps * lengths, 0)

@@ -14,10 +14,11 @@ from data.datasets import ImageSource, Progress, evenly_spread
 from data.degradations import default_scale, degrade, resolve_name, resolve_scale
 from models.registry import Model
 from xai.attribution_types import ExplanationError
-from xai.comparison import Memo, Picture, Request, View, no_memo
+from xai.comparison import Picture, Request, View
 from xai.evaluation import Cancelled
 from xai.feature_layers import LayerInfo, distinct_layers, record, shown_layers
 from xai.feature_orders import relative_l2
+from xai.memo import Memo, no_memo
 from xai.tables import Cell
 from xai.taps import ACTIVATIONS
 

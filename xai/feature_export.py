@@ -29,15 +29,8 @@ from xai.export import (
     whole,
 )
 from xai.feature_drift import Drifting, DriftRow
-from xai.feature_maps import (
-    FeatureComparison,
-    FeatureRequest,
-    Filters,
-    LayerResult,
-    examine,
-    first_filters,
-    score_rows,
-)
+from xai.feature_filters import Filters, first_filters
+from xai.feature_maps import FeatureComparison, FeatureRequest, LayerResult, examine, score_rows
 from xai.figure_drift import drift_figure
 from xai.figure_features import channels_figure, filters_figure
 from xai.figure_parts import WIDTHS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,19 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.layers import InputSizeError
 from models.registry import Model
 from xai import taps
 from xai.attribution_types import ExplanationError
 from xai.hooks import TapError, frozen, listening
+from xai.layer_calls import COPIED, Heard, call_name, call_note, first_tensor, heard_by, split_call
 
 _TABLES: weakref.WeakKeyDictionary[nn.Module, dict[int, tuple[LayerInfo, ...]]] = weakref.WeakKeyDictionary()
-_FRAGILE: weakref.WeakKeyDictionary[nn.Module, set[str]] = weakref.WeakKeyDictionary()
-"""Layers whose output is changed in place by what comes after them, and so has to be copied."""
 _LOCK = threading.Lock()
-MOST_DIGITS = 9
-_COPIED = -1
-"""In place of a tensor's version where a copy was taken, which nothing can change."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +49,6 @@ class LayerInfo:
         channels, grid = self.later[call - 2]
         note = "" if channels else f"call {call} of it gives no maps"
         return replace(self, channels=channels, grid=grid, note=note, same_as="")
-
-
-Modules = Mapping[str, nn.Module]
-Heard = tuple[str, nn.Module, type, Tensor | None, int]
-"""One call of a layer as it was heard: its name, module, kind of output, first tensor and this one's version.
-
-Plain tuples: they are made while the network runs, for every layer.
-"""
 
 
 @dataclass(eq=False)
@@ -105,65 +92,6 @@ class Feature:
         return tuple(words)
 
 
-def first_tensor(output: Any) -> Tensor | None:
-    """What a layer gives, or the first tensor of a tuple, list or dictionary that it gives."""
-    if isinstance(output, Tensor):
-        return output
-    parts = output.values() if isinstance(output, Mapping) else output
-    if isinstance(output, Sequence | Mapping) and not isinstance(output, str):
-        return next((part for part in parts if isinstance(part, Tensor)), None)
-    return None
-
-
-def _hear(
-    network: nn.Module, modules: Modules, images: Tensor, layers: Collection[str] | None
-) -> list[Heard]:
-    """Run the network and hear every call of the layers; for a network in evaluation mode, under its lock."""
-    fragile = _FRAGILE.setdefault(network, set())
-    heard = _run(network, modules, images, layers, fragile)
-    changed = [layer for layer, _, _, tensor, version in heard if version >= 0 and tensor._version != version]  # type: ignore[union-attr]
-    if changed:
-        fragile.update(changed)  # known from now on, so that this second run is needed once for a network
-        heard = _run(network, modules, images, layers, fragile)
-    return heard
-
-
-def _run(
-    network: nn.Module,
-    modules: Modules,
-    images: Tensor,
-    layers: Collection[str] | None,
-    fragile: Collection[str],
-) -> list[Heard]:
-    heard: list[Heard] = []
-
-    def hear(layer: str, module: nn.Module, _inputs: Any, output: Any) -> None:
-        kind, tensor = type(output), output
-        if kind is not Tensor:
-            tensor = first_tensor(output)
-        if tensor is None or layer in fragile or tensor.is_inference():  # these don't count their changes
-            heard.append((layer, module, kind, None if tensor is None else tensor.clone(), _COPIED))
-        else:
-            heard.append((layer, module, kind, tensor, tensor._version))
-
-    with torch.no_grad(), listening(network, layers, hear, modules):
-        network(images)
-    return heard
-
-
-def _heard_by(model: Model, images: Tensor, layers: Collection[str] | None) -> list[Heard]:
-    try:
-        with model.lock, frozen(model.network) as modules:
-            return _hear(model.network, modules, images.to(model.device), layers)
-    except InputSizeError as error:
-        raise ExplanationError(f"{model.name}: {error}") from error
-    except RuntimeError as error:
-        height, width = images.shape[-2:]
-        if min(height, width) >= taps.least_size(model):
-            raise
-        raise taps.too_small(model, height, width) from error
-
-
 def _is_map(tensor: Tensor | None, batch: int) -> bool:
     if tensor is None:
         return False
@@ -191,7 +119,7 @@ def layer_table(model: Model, size: int) -> tuple[LayerInfo, ...]:
     with _LOCK:
         known = _TABLES.setdefault(model.network, {})
     if size not in known:
-        known[size] = _table(_heard_by(model, torch.zeros(1, 3, size, size), None))
+        known[size] = _table(heard_by(model, torch.zeros(1, 3, size, size), None))
     return known[size]
 
 
@@ -203,7 +131,7 @@ def _table(heard: Iterable[Heard]) -> tuple[LayerInfo, ...]:
             later = (*known.later, _shape(tensor, kind))
             found[layer] = replace(known, calls=known.calls + 1, later=later)
             continue
-        own = version == _COPIED or kind is not Tensor
+        own = version == COPIED or kind is not Tensor
         original = layer if own else first.setdefault(id(tensor), layer)
         note, name = _why_not(kind, tensor, 1), type(module).__name__
         if tensor is None or note:
@@ -222,30 +150,6 @@ def _shape(tensor: Tensor | None, kind: type) -> tuple[int, tuple[int, int]]:
     return channels, (height, width)
 
 
-def split_call(name: str) -> tuple[str, int]:
-    """A layer's dotted name and the number of the call, from 1: `relu#2` -> `("relu", 2)`."""
-    layer, _, number = name.rpartition("#")
-    return (layer, int(number)) if layer and is_whole(number) and int(number) else (name, 1)
-
-
-def is_whole(text: str) -> bool:
-    """Whether a text is a whole number from 0, in digits and of a length that counts something."""
-    return text.isdecimal() and text.isascii() and len(text) <= MOST_DIGITS
-
-
-def call_name(name: str) -> str:
-    """The one name of a layer's call among those that `split_call` reads alike: `relu#1` -> `relu`."""
-    layer, call = split_call(name)
-    return layer if call == 1 else f"{layer}#{call}"
-
-
-def call_note(layer: str, calls: int) -> tuple[str, ...]:
-    """A sentence about a layer that runs several times in one forward pass, none about others."""
-    name, call = split_call(layer)
-    words = f"{name} runs {calls} times in one forward pass; this is call {call}."
-    return (words,) if calls > 1 else ()
-
-
 def record(
     model: Model, images: Tensor, layers: Collection[str] | None = None, *, call: int = 0
 ) -> dict[str, Feature]:
@@ -258,7 +162,7 @@ def record(
     network runs twice the first time that a network is found to change outputs in place.
     """
     if layers is None:
-        batch, network, heard = len(images), model.network, _heard_by(model, images, None)
+        batch, network, heard = len(images), model.network, heard_by(model, images, None)
         times = Counter(layer for layer, *_ in heard)
         return {
             name: Feature(name, tensor, network, kind, times[layer])
@@ -268,7 +172,7 @@ def record(
     wanted = {name: _with_call(name, call) for name in layers}
     bases = {split_call(name)[0] for name in wanted.values()}
     try:
-        calls = _named(_heard_by(model, images, bases))
+        calls = _named(heard_by(model, images, bases))
     except TapError as error:
         raise unknown_layer(model, images, bases) from error
     return {name: _asked(model, len(images), full, calls) for name, full in wanted.items()}

@@ -11,9 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.collections import LineCollection
-from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -22,24 +19,29 @@ from xai.class_colours import MARKERS, Look
 from xai.embedding import Embedding, Map
 from xai.embedding_looks import (
     COLOURINGS,
-    Coloured,
     centroids,
     coloured,
-    density,
     diameter,
     hull,
     severity_of,
 )
 from xai.embedding_words import map_lines, notes
+from xai.figure_embedding_parts import (
+    arrow_rows,
+    draw_arrows,
+    draw_bar,
+    draw_contours,
+    draw_names,
+    draw_points,
+    put_together,
+)
 from xai.figure_parts import WIDTHS, Sheet, short, wrapped
 from xai.figures import drawing
 
 MOST_VECTORS = 5_000
 """More points than these are drawn as a picture within the figure, so that a PDF of 10,000 stays small."""
-MOST_ARROWS = 150
 _ALIKE = 1.5
 """Maps are shown on one scale unless one is so many times as wide as the other."""
-_CHUNKS = 8
 _GREY = "#444444"
 _LETTER = 0.047
 """Inches that a letter of 6 points takes."""
@@ -179,17 +181,17 @@ class _Layout:
         axes.set_rasterization_zorder(2 if count > MOST_VECTORS else None)  # type: ignore[arg-type]
         wide = 72 * diameter(count, self.side**2)
         if self.style.colour == "severity":
-            shown = [_together(shown)]
+            shown = [put_together(shown)]
         for number, (coordinates, looks) in enumerate(shown):
-            _scatter(axes, coordinates, looks, wide, faint=number + 1 < len(shown))
+            draw_points(axes, coordinates, looks, wide, faint=number + 1 < len(shown))
         if self.style.density:
-            _contours(axes, one.coordinates)
+            draw_contours(axes, one.coordinates)
         if self.style.hulls:
             self.hulls(axes, one)
         if self.style.arrows:
-            _arrows(axes, one.coordinates, ends)
+            draw_arrows(axes, one.coordinates, ends)
         if self.style.centroids:
-            _names(
+            draw_names(
                 axes,
                 centroids(one.coordinates, self.found.labels, len(self.found.classes)),
                 self.found.classes,
@@ -245,7 +247,7 @@ class _Layout:
     def legend(self, sheet: Sheet, top: float) -> None:
         """The names of the looks, or a bar of colours, in a strip of their own below the maps."""
         if self.looks[0].scale is not None:
-            _bar(sheet, self.looks[0], top)
+            draw_bar(sheet, self.looks[0], top)
             return
         handles = [_handle(short(name, 22), look) for name, look in self.entries]
         sheet.figure.legend(
@@ -273,98 +275,6 @@ def _handle(name: str, look: Look) -> Line2D:
     return Line2D(
         [], [], linestyle="", marker=marker, markersize=3.6, color=look.colour, markeredgewidth=0, label=name
     )
-
-
-def _together(shown: Sequence[tuple[np.ndarray, Coloured]]) -> tuple[np.ndarray, Coloured]:
-    """Points coloured by one scale as one set, so that none hides the others by coming later."""
-    values = np.concatenate([looks.values for _, looks in shown if looks.values is not None])
-    points = np.concatenate([coordinates for coordinates, _ in shown])
-    return points, Coloured((), np.zeros(len(values), np.int64), shown[0][1].scale, values)
-
-
-def _scatter(axes: Axes, points: np.ndarray, looks: Coloured, wide: float, *, faint: bool) -> None:
-    """Points in an order drawn by lot, so that no class hides the others; `faint` ones lie behind others."""
-    order = np.random.default_rng(0).permutation(len(points))
-    colours, markers = looks.colours, looks.markers
-    for part in np.array_split(order, min(_CHUNKS, max(1, len(order) // 50))):
-        for marker in dict.fromkeys(markers[part].tolist()):
-            rows = part[markers[part] == marker]
-            axes.scatter(
-                points[rows, 0],
-                points[rows, 1],
-                s=wide**2,
-                c=colours[rows].tolist(),
-                marker=MARKERS[marker],
-                linewidths=0,
-                alpha=0.3 if faint else 0.85,
-                zorder=1,
-            )
-
-
-def _contours(axes: Axes, points: np.ndarray) -> None:
-    x, y, values, levels = density(points)
-    axes.contour(
-        x, y, values, levels=levels, colors="#222222", linewidths=(0.4, 0.8)[: len(levels)], zorder=3
-    )
-
-
-def arrow_rows(count: int) -> np.ndarray:
-    """The images whose arrows are drawn: all, or `MOST_ARROWS` evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(count, MOST_ARROWS)).astype(int))
-
-
-def _arrows(axes: Axes, clean: np.ndarray, moved: np.ndarray) -> None:
-    rows = arrow_rows(len(clean))
-    ends = np.stack([clean[rows], moved[rows]], axis=1)
-    axes.add_collection(
-        LineCollection(list(ends), colors="#222222", linewidths=0.35, zorder=3), autolim=False
-    )
-    axes.scatter(moved[rows, 0], moved[rows, 1], s=2.2, c="#222222", linewidths=0, zorder=3)
-
-
-def _names(axes: Axes, middles: np.ndarray, classes: Sequence[str]) -> None:
-    """A name at the middle of each class, but for those that would lie on another; all have a cross."""
-    low, high = np.array([axes.get_xlim(), axes.get_ylim()]).T
-    inches = axes.get_position().width * axes.figure.get_figwidth()  # type: ignore[union-attr]
-    taken: list[np.ndarray] = []
-    axes.scatter(
-        middles[:, 0], middles[:, 1], s=9, marker="P", c="black", edgecolors="white", linewidths=0.4, zorder=4
-    )
-    for name, middle in zip(classes, middles, strict=True):
-        place = (middle - low) / (high - low) * inches
-        size = np.array([0.045 * min(len(name), 18) + 0.06, 0.13])
-        if not np.isfinite(place).all() or any(
-            (np.abs(place - box[0]) * 2 < size + box[1]).all() for box in taken
-        ):
-            continue
-        taken.append(np.stack([place, size]))
-        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}
-        axes.annotate(
-            short(name, 18),
-            middle,
-            (0, 3.2),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            fontsize=5.5,
-            bbox=box,
-            zorder=5,
-            annotation_clip=True,
-        )
-
-
-def _bar(sheet: Sheet, looks: Coloured, top: float) -> None:
-    """A horizontal bar of the scale's colours."""
-    scale = looks.scale
-    if scale is None:
-        return
-    colours = LinearSegmentedColormap.from_list("scale", list(scale.colours))
-    drawn = ScalarMappable(Normalize(scale.low, scale.high or 1.0), colours)
-    axes = sheet.axes(sheet.width / 2 - 1.2, top + 0.02, 2.4, 0.08)
-    bar = sheet.figure.colorbar(drawn, cax=axes, orientation="horizontal")
-    bar.set_label(scale.words, fontsize=5.5, labelpad=1)
-    bar.ax.tick_params(labelsize=5.5, pad=1)
-    bar.outline.set_linewidth(0.4)  # type: ignore[operator]
 
 
 def _drawn_words(found: Embedding, style: MapStyle) -> list[str]:

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from xai.comparison import view_sentences
-from xai.feature_maps import FeatureComparison, Filters, LayerResult
+from xai.feature_filters import Filters
+from xai.feature_maps import FeatureComparison, LayerResult
 from xai.feature_orders import ORDERS
 from xai.figure_parts import (
     DEFAULT_STYLE,
@@ -29,6 +29,7 @@ from xai.figure_parts import (
     wrapped,
 )
 from xai.figures import drawing
+from xai.view_words import view_sentences
 
 MARGIN, BETWEEN = 0.08, 0.2
 _LETTERS_PER_INCH = 24.0

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xai.attribution import INPUT_LAYERS, METHODS
-from xai.comparison import Agreement, Comparison, ModelResult, difference_between, view_sentences
+from xai.comparison import Comparison, ModelResult
 from xai.figure_parts import (
     CLIP_SHARE,
     WIDTHS,
@@ -32,6 +32,8 @@ from xai.figure_parts import (
     top_classes,
     wrapped,
 )
+from xai.map_agreement import Agreement, difference_between
+from xai.view_words import view_sentences
 
 
 def _letters(comparison: Comparison) -> list[tuple[str, ModelResult]]:

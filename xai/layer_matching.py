@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 
 from models.registry import Model
-from xai.feature_layers import LayerInfo, call_name, not_called, shown_layers, split_call, unknown_layer
+from xai.feature_layers import LayerInfo, not_called, shown_layers, unknown_layer
+from xai.layer_calls import call_name, split_call
 
 
 def matching_layer(a: Model, layer: str, b: Model) -> str:

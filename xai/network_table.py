@@ -19,7 +19,8 @@ from data.catalogue import DATASETS
 from models import registry, zoo
 from models.cards import Card, recipe_name, training_key, trial_limit
 from models.complexity import count_macs, count_parameters
-from xai.predictions import Predictions, PredictionsError, read
+from xai.predictions import Predictions, PredictionsError
+from xai.predictions_file import read
 from xai.statistics import wilson
 from xai.tables import Cell
 

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.datasets import ImageSource, evenly_spread
-from data.images import read_image, resize, resize_pixels, to_float
+from data.datasets import ImageSource, Progress, evenly_spread
+from data.images import read_image, to_float
+from data.resizing import resize, resize_pixels
 from data.samples import available_samples, load_sample
 from models.import_request import NORMALIZATIONS
 from models.registry import Model
@@ -37,7 +38,6 @@ _NEAR = 1e-4
 _LEAST_SUM = 0.5
 """Below this the probabilities of an image, which sum to 1, were no numbers."""
 
-Progress = Callable[[int, int, str], None]
 Change = Callable[[Tensor], Tensor]
 """Images `(N, 3, S, S)` in [0, 1] to what the network is given in their place."""
 

@@ -21,8 +21,8 @@ from models.cards import Card
 from models.complexity import count_macs
 from models.import_request import check_name
 from models.recipes import Recipe, recipe_for
-from models.training import LabelledImages
-from xai import metrics, predictions
+from models.training_state import LabelledImages
+from xai import metrics, predictions, predictions_file
 from xai import training as workbench_training
 from xai.metrics import Share
 from xai.statistics import wilson
@@ -166,7 +166,7 @@ def epoch_words(card: Card) -> list[str]:
 
 def outcome(plan: workbench_training.Plan, card: Card) -> Outcome:
     """How good the network of `card` is that came out of a plan; reads its answers to the test images."""
-    answers = predictions.read(plan.folder / workbench_training.PREDICTIONS_FILE)
+    answers = predictions_file.read(plan.folder / workbench_training.PREDICTIONS_FILE)
     total = len(plan.splits["validation"])
     right = round((card.accuracy["validation"] or 0.0) * total)
     held = Share("validation", right, total, *wilson(right, total))
@@ -184,8 +184,8 @@ def keep(found: Outcome, name: str) -> Card:
     target, card = zoo.local_folder() / name, replace(found.card, name=name)
     target.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(found.folder / "curve.json", target / "curve.json")
-    answers = predictions.read(found.folder / workbench_training.PREDICTIONS_FILE)
-    predictions.write(
+    answers = predictions_file.read(found.folder / workbench_training.PREDICTIONS_FILE)
+    predictions_file.write(
         target / workbench_training.PREDICTIONS_FILE, answers, predictions.facts_of(card, "test")
     )
     weights = found.folder / f"{found.card.name}.safetensors"

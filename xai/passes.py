@@ -14,9 +14,9 @@ from models.registry import Model
 from xai.attribution_types import ExplanationError
 from xai.evaluation import degraded_batch, forward_batch_size
 from xai.evaluation_grid import CLEAN, Cell, degraded
-from xai.feature_layers import call_note as call_note  # used as `passes.call_note`
-from xai.feature_layers import first_tensor, split_call
 from xai.hooks import TapError, find_layer
+from xai.layer_calls import call_note as call_note  # used as `passes.call_note`
+from xai.layer_calls import first_tensor, split_call
 from xai.taps import too_small
 
 

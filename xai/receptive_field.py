@@ -20,10 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from models.layers import InputSizeError, meta_copy
+from xai import receptive_shapes, receptive_steps
 from xai.attribution_types import ExplanationError
-from xai.feature_layers import first_tensor, split_call
 from xai.hooks import TapError, frozen, listening
+from xai.layer_calls import first_tensor, split_call
 from xai.receptive_steps import STEPS, Sets, Shape, alive, full, kind, same_cells, tidy, union
+
+MODULES = (receptive_steps, receptive_shapes)
+"""Where the steps of operations are registered."""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data.datasets import Progress
 from models.files import write_text
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("xai", "models", "data")
 LONGEST_VALUE = 100
 """Characters of a constant's value that a page shows: a table of a thousand numbers is no reading."""
-Progress = Callable[[int, int, str], None]
 
 
 class DocumentationError(ValueError):

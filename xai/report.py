@@ -6,10 +6,11 @@ as CSV and as LaTeX, a figure as PDF, SVG and PNG, and each folder says in `mani
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.datasets import Progress
 from models.files import write_bytes, write_text
 from xai import figures, report_index, result_manifest, tables
 from xai.export import safe_stem
@@ -24,8 +25,6 @@ from xai.tables import Rows
 
 WHAT = "tables and figures"
 INDEX, LATEX, MANIFEST = "index.html", "report.tex", "manifest.json"
-Progress = Callable[[int, int, str], None]
-"""Called as `progress(done, total, what)`."""
 FIRST = ("alexnet-", "resnet18_cifar-", "resnet18-")
 """How the names of the networks begin that are A and B unless others are named."""
 

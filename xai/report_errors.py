@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from xai import error_tables, metrics, pairwise
 from xai.predictions import Answers
 from xai.results import UNTOUCHED, Board, Condition
-from xai.robustness_board import Make, Row, Table, conditions, kept, percent, scaled, shared, told
-from xai.tables import Rows, p_value
+from xai.robustness_board import Make, Table, conditions, kept, percent, scaled, shared, told
+from xai.tables import Row, Rows, p_value
 
 ERRORS: dict[str, Table] = {}
 """Every table of errors by name, made as those of `robustness_tables.TABLES` are."""

@@ -24,8 +24,8 @@ from xai.attribution_types import ExplanationError
 from xai.evaluation import Cancelled
 from xai.evaluation_grid import CLEAN, Cell
 from xai.evaluation_store import data_sha256
-from xai.feature_layers import split_call
 from xai.hooks import frozen, listening
+from xai.layer_calls import split_call
 
 __all__ = ["Cancelled", "Responses", "collect", "reduced"]
 

@@ -10,13 +10,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path, PurePath
-from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,15 +24,14 @@ from data.storage import cache_folder
 from models.cards import Card
 from xai.evaluation_grid import CLEAN, Cell
 from xai.evaluation_store import Stored, listed
-from xai.predictions import Answers, Graded, Predictions, PredictionsError, read, read_answers
+from xai.memo import Kept, Memo
+from xai.predictions import Answers, Graded, Predictions, PredictionsError
+from xai.predictions_file import read, read_answers
 
 SHIPPED = Path(__file__).resolve().parent.parent / "data" / "results"
 """Answers that come with the project."""
 _PROPER = ("Gaussian", "JPEG", "CLAHE", "Lanczos", "Wiener")
 """How titles begin that keep their capital within a sentence."""
-T = TypeVar("T")
-Memo = Callable[[Hashable, Callable[[], Any]], Any]
-"""`memo(key, compute)` gives what was computed for the key before, or computes it."""
 
 
 def local_folder() -> Path:
@@ -269,7 +266,7 @@ Listing = tuple[Mapping[Cell, Stored], tuple[str, ...]]
 
 def open_results(folders: Sequence[Path], cards: Mapping[str, Card] | None = None) -> Results:
     """What is stored in the folders, as `gather` puts it together; all that is read is kept."""
-    return gather([listed(folder) for folder in folders], cards or {}, _Kept())
+    return gather([listed(folder) for folder in folders], cards or {}, Kept())
 
 
 def gather(listings: Iterable[Listing], cards: Mapping[str, Card], memo: Memo) -> Results:
@@ -352,18 +349,3 @@ def _boards(cells: Mapping[Cell, Stored], memo: Memo) -> dict[Setting, Board]:
 def _draws(cell: Cell) -> bool:
     """Whether the cell's pixels depend on its seed."""
     return cell.degradation != CLEAN and DEGRADATIONS[cell.degradation].random
-
-
-class _Kept:
-    """A memo without a limit."""
-
-    def __init__(self) -> None:
-        self._values: dict[Hashable, Any] = {}
-        self._lock = threading.RLock()
-
-    def __call__(self, key: Hashable, compute: Callable[[], T]) -> T:
-        with self._lock:
-            if key not in self._values:
-                self._values[key] = compute()
-            kept: T = self._values[key]
-            return kept

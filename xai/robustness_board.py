@@ -21,10 +21,9 @@ from xai.predictions import Answers, PredictionsError
 from xai.result_manifest import Asked
 from xai.results import UNTOUCHED, Board, Condition
 from xai.robustness import CORRUPTIONS
-from xai.tables import Cell, Rows
+from xai.tables import Row, Rows
 
 T = TypeVar("T")
-Row = dict[str, Cell]
 Make = Callable[[Board, Sequence[str], str], Rows]
 """`make(board, models, scale)` gives the rows of a table; of a table of two networks the first two are A and B."""
 M = TypeVar("M", bound=Make)

@@ -8,9 +8,9 @@ from xai.calibration import Bin, Calibration, calibration, reliability
 from xai.metrics import macro_auc, macro_scores, top_k_accuracy
 from xai.predictions import Graded, Predictions
 from xai.results import Board, Condition
-from xai.robustness_board import Row, conditions, estimated, kept, percent, register, scaled, told
+from xai.robustness_board import conditions, estimated, kept, percent, register, scaled, told
 from xai.robustness_curves import share_of
-from xai.tables import Rows
+from xai.tables import Row, Rows
 
 TOP = 5
 

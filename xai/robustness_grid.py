@@ -20,10 +20,10 @@ from xai.pairwise import (
 )
 from xai.predictions import Graded
 from xai.results import UNTOUCHED, Board, Condition
-from xai.robustness_board import Row, idle, kept, percent, register, scaled, seeds, shared, told, training
+from xai.robustness_board import idle, kept, percent, register, scaled, seeds, shared, told, training
 from xai.robustness_curves import share_of
 from xai.statistics import Difference
-from xai.tables import Rows, p_value
+from xai.tables import Row, Rows, p_value
 
 
 @dataclass(frozen=True)

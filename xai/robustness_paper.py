@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from models import zoo
 from models.cards import Card
-from xai import papers
-from xai.papers import CLAIMS, NOT_MEASURED, NOT_TRAINED, Claim, Match, best_match
+from xai import paper_claims
+from xai.paper_claims import CLAIMS, Claim, Match
+from xai.papers import NOT_MEASURED, NOT_TRAINED, best_match
 from xai.results import UNTOUCHED, Board, Condition
-from xai.robustness_board import Row, idle, register, told, training
-from xai.tables import Rows
+from xai.robustness_board import idle, register, told, training
+from xai.tables import Row, Rows
 
 PAPER = "AlexNet against ResNet-50 on low-quality images"
 SCALE = "paper-relative"
@@ -74,7 +75,7 @@ def systems() -> dict[str, Match]:
 
 def condition_of(words: str) -> Condition:
     """Our condition for the paper's words, such as `noise, low`."""
-    if words == papers.CLEAN:
+    if words == paper_claims.CLEAN:
         return UNTOUCHED
     kind, _, level = words.partition(", ")
     return Condition(DEGRADATIONS[kind], SCALE, LEVELS[level])

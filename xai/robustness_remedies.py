@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from data import remedies
 from xai.remedy_gain import Gain, gains
 from xai.results import Board, Condition
-from xai.robustness_board import Row, register, scaled
+from xai.robustness_board import register, scaled
 from xai.robustness_grid import interval
-from xai.tables import Rows, p_value
+from xai.tables import Row, Rows, p_value
 
 
 def repaired(board: Board, models: Iterable[str], scale: str) -> tuple[Condition, ...]:

@@ -20,16 +20,9 @@ from models import checkpoints, training, transfer, zoo
 from models.cards import Card, trial_note
 from models.registry import Model
 from xai.hooks import find_layer
-from xai.training import (
-    SPLITS,
-    Progress,
-    check_request,
-    checkpoint_name,
-    device_name,
-    find_device,
-    load_split,
-    measure,
-)
+from xai.training import measure
+from xai.training_cards import checkpoint_name
+from xai.training_request import SPLITS, Progress, check_request, device_name, find_device, load_split
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Values that are tried, the most regularised first, of C times the number of training pictures: so that the same

@@ -9,6 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar
 
 Cell = str | int | float | None
+Row = dict[str, Cell]
+"""A row of a table: its cells by column."""
 Rows = Sequence[Mapping[str, Cell]]
 DIGITS = {
     "MMAC": 1,

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from data.catalogue import DatasetError, ImageSet, cifar, dataset, file_stem, load_dataset
-from data.datasets import ImageSource, evenly_spread, open_dataset
-from models import recipes, registry, training, transfer, zoo
-from models.cards import Card, CardError, read_card, trial_note
+from data.catalogue import DatasetError, ImageSet, cifar
+from models import recipes, training, training_state, transfer, zoo
+from models.cards import Card, read_card
 from models.import_request import check_name
 from models.recipes import Recipe, recipe_for
-from models.training import LabelledImages, Run
-from xai import degraded_training, predictions, training_sources
-
-Progress = Callable[[int, int, str], None]
+from models.training_state import LabelledImages, Run
+from xai import degraded_training, predictions, predictions_file, training_sources
+from xai.training_cards import check_folder, finished_elsewhere, first_card
+from xai.training_request import SEEDS, SPLITS, Progress, check_request, load_split
 
 PREDICTIONS_FILE = "predictions.parquet"
-SPLITS = ("train", "validation", "test")
-SEEDS = range(2**31)
-"""Seeds of a training; every epoch draws from a number of its own made of them."""
-_SINCE = {"learn": "all", "keep": "last"}
-"""Values of a recipe that earlier cards do not state, because there was no choice."""
-_SHORT = {"width": "w", "hidden": "h"}
-"""Options with a short form in a checkpoint's name."""
 
 
 def default_recipe(architecture: str, dataset_name: str) -> Recipe:
@@ -37,33 +28,8 @@ def default_recipe(architecture: str, dataset_name: str) -> Recipe:
     return recipe_for(architecture, "standard", dataset_name)
 
 
-def checkpoint_name(
-    architecture: str,
-    dataset_name: str,
-    seed: int,
-    options: dict[str, Any],
-    recipe_name: str = "standard",
-    learn: str = "all",
-) -> str:
-    """Name of a checkpoint, such as `resnet18_cifar-w32-cifar10-jpeg-s0` or `resnet18-msff-cue10-s0`.
-
-    Options that the recipe implies are not in it, and no character that a file's name can't have.
-    """
-    implied = recipes.implied_options(architecture, recipe_name)
-    own = {key: value for key, value in sorted(options.items()) if implied.get(key) != value}
-    parts = [architecture, *(f"{_SHORT.get(key, key)}{value}" for key, value in own.items())]
-    parts += [recipe_name] * (recipe_name != "standard") + [learn] * (learn != "all")
-    parts += [file_stem(dataset_name), f"s{seed}"]
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))
-
-
 def _labelled(data: ImageSet) -> LabelledImages:
     return LabelledImages(data.images, data.labels)
-
-
-def device_name(device: torch.device) -> str:
-    """What a card says of the device: the GPU's own name, or `cpu`."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def train(
@@ -151,14 +117,14 @@ def prepare(
     recipe = recipes.fitted(recipe, len(data), fit)
     network = training_sources.initial_network(architecture, data.classes, seed, options, sources)
     transfer.learn_only(network, architecture, options, recipe.learn, data.images.shape[-1])
-    card = _first_card(architecture, data, seed, where, recipe, options, limit)
+    card = first_card(architecture, data, seed, where, recipe, options, limit)
     card = replace(card, name=name or card.name)
     teacher = sources["teacher"].network if "teacher" in sources else None
     return Plan(network, card, recipe, splits, where, folder / card.name, teacher)
 
 
 def run(
-    plan: Plan, report: training.StepReport | None = None, cancelled: training.Cancelled | None = None
+    plan: Plan, report: training.StepReport | None = None, cancelled: training.Cancel | None = None
 ) -> Card:
     """Train, measure and write what is planned, going on with what its folder holds; returns the final card.
 
@@ -166,13 +132,13 @@ def run(
     Raises as `train` does, and `ValueError` when it was cancelled before the first epoch had ended.
     """
     card, recipe, folder = plan.card, plan.recipe, plan.folder
-    _check_folder(card, folder)
-    finished = _finished_elsewhere(card, folder)
+    check_folder(card, folder)
+    finished = finished_elsewhere(card, folder)
     if finished:
         return measure(finished, None, folder, plan.splits, plan.device)
 
     def on_epoch(state: Run) -> None:
-        if recipe.keep == "last" or training.best_epoch(state.curve) == state.epoch - 1:
+        if recipe.keep == "last" or training_state.best_epoch(state.curve) == state.epoch - 1:
             _write(state, card, folder)
 
     try:
@@ -201,118 +167,6 @@ def _measure_kept(plan: Plan) -> Card:
     if not path.is_file():
         raise ValueError("the training was cancelled before its first epoch had ended: nothing was kept.")
     return measure(read_card(path), None, plan.folder, plan.splits, plan.device)
-
-
-def _first_card(
-    architecture: str,
-    data: ImageSet,
-    seed: int,
-    device: torch.device,
-    recipe: Recipe,
-    options: dict[str, Any],
-    limit: int | None,
-) -> Card:
-    size = data.images.shape[-1]
-    return Card(
-        checkpoint_name(architecture, data.name, seed, options, recipe.name, recipe.learn),
-        architecture,
-        _told_name(data.name),
-        data.classes,
-        size,
-        seed,
-        device_name(device),
-        {**asdict(recipe), **(degraded_training.facts(size) if recipe.degraded_share else {})},
-        options,
-        note=" ".join([*_note(architecture, recipe, limit), *data.notes]),
-    )
-
-
-def _told_name(dataset_name: str) -> str:
-    """What a card, which everybody may read, says of the dataset: who knows an upload's whole name can open it."""
-    return file_stem(dataset_name) if dataset_name.startswith("upload:") else dataset_name
-
-
-def _note(architecture: str, recipe: Recipe, limit: int | None) -> list[str]:
-    """What a reader of the card must know, in sentences."""
-    sentences = [] if limit is None else [trial_note(limit)]
-    entry = recipes.RECIPES.get(recipe.name)
-    implied = entry.options if entry else {}
-    missing = [key for key in implied if key not in recipes.implied_options(architecture, recipe.name)]
-    if missing:
-        sentences.append(f"{architecture} has no {', '.join(missing)}, which the recipe asks for.")
-    if recipe.degraded_share:
-        seen = ", ".join(degraded_training.MIXTURE)
-        sentences.append(
-            f"{recipe.degraded_share:.0%} of the training pictures were degraded, so that these are "
-            f"no longer unseen: {seen}."
-        )
-    return sentences
-
-
-def _check_folder(card: Card, folder: Path) -> None:
-    """Raise `ValueError` when the folder holds another training of the same name."""
-    try:
-        found = read_card(folder / f"{card.name}.json")
-    except CardError:
-        return
-    for field in ("architecture", "dataset", "classes", "options"):
-        if getattr(found, field) != getattr(card, field):
-            raise ValueError(f"{folder} holds a training with another {field}; choose another folder.")
-
-
-def _finished_elsewhere(card: Card, folder: Path) -> Card | None:
-    """The card of the same training in `folder`, finished, when the state to resume it from did not come along."""
-    if (folder / training.STATE_FILE).exists():
-        return None
-    try:
-        found = read_card(folder / f"{card.name}.json")
-    except CardError:
-        return None
-    asked = (card.recipe, card.recipe["epochs"], card.note)
-    followed = {**_SINCE, **found.recipe}
-    return found if (followed, found.epochs, found.note) == asked else None
-
-
-def find_device(device: str) -> torch.device:
-    """The device of that name; raises `ValueError` with one sentence when this machine doesn't have it."""
-    if device.split(":")[0] not in ("cpu", "cuda"):
-        raise ValueError(f"device is {device!r}; allowed are 'cpu' and 'cuda'.")
-    if device != "cpu" and not torch.cuda.is_available():
-        raise ValueError(f"device is {device!r}, but PyTorch finds no GPU here; 'cpu' works everywhere.")
-    return torch.device(device)
-
-
-def check_request(architecture: str, dataset_name: str, device: str, limit: int | None) -> torch.device:
-    """The device to train on, after a look at everything that would fail later and less clearly.
-
-    Raises `ValueError` with one sentence when the architecture or dataset is unknown, its pictures are too small
-    for the network, `limit` is below 1, or this machine doesn't have the device.
-    """
-    least, size = registry.architecture(architecture).min_size, dataset(dataset_name).image_size
-    if size < least:
-        raise ValueError(
-            f"{architecture} needs images of {least} px or more, but {dataset_name} has {size} px."
-        )
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit is {limit}; it must be at least 1.")
-    return find_device(device)
-
-
-def load_split(name: str, split: str, limit: int | None, progress: Progress | None) -> ImageSet:
-    """One split of a dataset, or `limit` of its images, evenly spread; raises `DatasetError` when it has none."""
-    if split not in dataset(name).splits:
-        raise DatasetError(f"{name} has no {split} split, which training needs.")
-    if limit is None:
-        return load_dataset(name, split, progress)
-    return in_memory(evenly_spread(open_dataset(name, split, progress), limit))
-
-
-def in_memory(data: ImageSource) -> ImageSet:
-    """The images of a source, all decoded; masks and attributes are not needed here."""
-    if isinstance(data, ImageSet):
-        return data
-    pixels = data.pixels(slice(0, len(data)))
-    return ImageSet(data.name, data.split, pixels, data.labels, data.classes, data.ids, notes=data.notes)
 
 
 def _progress_card(run: Run, card: Card) -> Card:
@@ -352,7 +206,7 @@ def measure(
         before = {key: _accuracy(unstored, splits[key], device) for key in ("test", "validation")}
     card = replace(card, accuracy=accuracy, accuracy_before_quantization=before)
     card.write(folder / f"{card.name}.json")
-    predictions.write(folder / PREDICTIONS_FILE, answers, predictions.facts_of(card, "test"))
+    predictions_file.write(folder / PREDICTIONS_FILE, answers, predictions.facts_of(card, "test"))
     return card
 
 

@@ -32,9 +32,10 @@ from models import recipes, registry, zoo
 from models.complexity import count_macs
 from models.precision import cpu_has_bf16
 from models.recipes import Recipe
-from models.training import LabelledImages, images_per_second
+from models.training import images_per_second
+from models.training_state import LabelledImages
 from xai.network_curves import Curve, read_curve
-from xai.training import find_device
+from xai.training_request import find_device
 
 RANDOM = "random"
 TARGET = 5.0

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data import images
+from data import resizing
 from models import zoo
 from models.registry import Model
 from xai import figure_visualization as drawn
@@ -53,7 +53,7 @@ Load = Callable[[str, str], Model]
 
 def square(picture: Picture, size: int) -> Tensor:
     """A picture as caricatures and inversions get it: `(1, 3, size, size)` in [0, 1]."""
-    return images.resize_pixels(picture.pixels, size, RESIZE)
+    return resizing.resize_pixels(picture.pixels, size, RESIZE)
 
 
 def in_turns(*networks: Sequence[Kept]) -> tuple[Kept, ...]:

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from models.registry import Model
 from xai.attribution_types import ExplanationError
-from xai.feature_layers import first_tensor, split_call, with_first
+from xai.feature_layers import with_first
 from xai.folding import folded
 from xai.hooks import find_layer
+from xai.layer_calls import first_tensor, split_call
 
 OUTPUT = "output"
 """The name of the network's logits among the layers."""

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from models.registry import Model
 from xai.attribution_types import ExplanationError
-from xai.feature_layers import call_name, is_whole
 from xai.hooks import TapError, frozen
+from xai.layer_calls import call_name, is_whole
 from xai.visualization_network import OUTPUT, PrivateNetwork
 
 Objective = Callable[[Mapping[str, Tensor], Tensor], Tensor]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from models.cards import Card, CardError, read_card, trial_limit
 from models.files import write_by_rename
-from models.training import CURVE_FILE
-from xai import predictions
+from models.training_state import CURVE_FILE
+from xai import predictions, predictions_file
 from xai.training import PREDICTIONS_FILE
 from xai.zoo_state import ZooError, finished_card
 
@@ -46,7 +46,7 @@ def _usable(folder: Path) -> Card:
         raise ZooError(f"{card.name} is a trial: it was trained on a part of the images.")
     if not (folder / CURVE_FILE).is_file():
         raise ZooError(f"{card.name} has no {CURVE_FILE}.")
-    if predictions.read(folder / PREDICTIONS_FILE).facts.get("sha256") != card.sha256:
+    if predictions_file.read(folder / PREDICTIONS_FILE).facts.get("sha256") != card.sha256:
         raise ZooError(f"the predictions of {card.name} were made with other weights.")
     return card
 

@@ -14,7 +14,7 @@ from models import recipes, registry
 from models.complexity import count_macs, count_parameters
 from models.layers import meta_copy
 from models.recipes import Recipe
-from xai.training import checkpoint_name
+from xai.training_cards import checkpoint_name
 
 CIFAR, CUE10 = "cifar10-jpeg", "cue10"
 SEEDS = (0, 1, 2)

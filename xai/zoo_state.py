@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from models.cards import Card, CardError, read_card, trial_limit
 from models.files import sha256
 from models.recipes import Recipe
-from models.training import CURVE_FILE
+from models.training_state import CURVE_FILE
 from xai.network_curves import Curve, CurveError, read_curve
 from xai.training import PREDICTIONS_FILE
 from xai.zoo_plan import Job

@@ -83,7 +83,7 @@ def check_folder(folder: Path) -> None:
 
 def check_device(device: str) -> None:
     """Raise `ValueError` when this machine has no such device."""
-    from xai.training import find_device
+    from xai.training_request import find_device
 
     find_device(device)
 

@@ -12,6 +12,7 @@ from xai.commands.common import progress_bar, show_progress, wrote
 def run_crossvalidate(arguments: argparse.Namespace) -> int:
     """Train every architecture on every fold, and print how they differ."""
     from xai import crossvalidation as cv
+    from xai import crossvalidation_summary
 
     changes = {name: getattr(arguments, name) for name in ("epochs", "batch_size")}
     settings = cv.Settings(
@@ -33,7 +34,7 @@ def run_crossvalidate(arguments: argparse.Namespace) -> int:
             bar.set_postfix_str(f"{architecture}, fold {fold + 1}")
 
         found = cv.crossvalidate(arguments.architectures, settings, arguments.out, report, show_progress())
-    print("\n".join(cv.sentences(found)))
+    print("\n".join(crossvalidation_summary.sentences(found)))
     wrote([arguments.out / name for name in (cv.ROWS_FILE, cv.COMPARISON_FILE)])
     return 0
 

@@ -79,7 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
     from models import zoo
     from xai.export import write_bundle
     from xai.feature_export import bundle
-    from xai.feature_maps import examine, first_filters
+    from xai.feature_filters import first_filters
+    from xai.feature_maps import examine
     from xai.figures import Style
 
     if not 1 <= len(arguments.model) <= 2:

@@ -15,7 +15,7 @@ from xai.compare.maps import Maps
 from xai.compare.phrases import moving_words
 from xai.compare.sections import Found, Measured, Section, Table, register
 from xai.compare.study import Facts
-from xai.comparison import TOP_SHARE
+from xai.map_agreement import TOP_SHARE
 
 if TYPE_CHECKING:
     from xai.compare.bench import Bench

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from xai.comparison import TOP_SHARE
+from xai.map_agreement import TOP_SHARE
 
 _ROUNDING = 1e-6
 """What is left of a constant map without its mean, as a share of the map."""

@@ -15,7 +15,7 @@ from xai.compare.map_metrics import pearson_rows
 from xai.compare.sections import Found, Measured, Section, Table, register
 from xai.compare.study import Facts
 from xai.compare.validity_cards import cards
-from xai.comparison import TOP_SHARE
+from xai.map_agreement import TOP_SHARE
 from xai.results import UNTOUCHED
 
 if TYPE_CHECKING:

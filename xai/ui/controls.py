@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from data import degradations, images
+from data import degradations, resizing
 from models import zoo
 from models.registry import Model
 from xai import figures
@@ -189,7 +189,7 @@ def _degradation_words(name: str) -> str:
 
 def resize() -> str:
     """Choose how a picture is fitted to the network's square."""
-    options = list(images.RESIZE_MODES)
+    options = list(resizing.RESIZE_MODES)
     return widgets.one_of(
         "Fit to the network's square", "resize", options, "crop", lambda name: RESIZE_WORDS.get(name, name)
     )

@@ -11,16 +11,16 @@ from models.registry import Model
 from xai import (
     export,
     feature_export,
-    feature_maps,
+    feature_filters,
     figure_features,
     figure_tiles,
     figures,
 )
-from xai.comparison import view_sentences
 from xai.feature_maps import ORDERS, FeatureComparison, LayerResult
 from xai.figures import Style
 from xai.ui import explaining, image_cards, links, network_data, showing, state, widgets
 from xai.ui.image_cards import Card, Line, Sheet
+from xai.view_words import view_sentences
 
 CHANNEL_PAGE = "xai/ui/pages/channel.py"
 BAR_DPI = 120
@@ -160,7 +160,7 @@ def take_home(done: FeatureComparison, style: Style) -> None:
 def filters(models: Sequence[Model], style: Style) -> None:
     """The first convolutions' filters as pictures."""
     with st.expander("Filters of the first layer"), showing.one_sentence():
-        found = [feature_maps.first_filters(model) for model in models]
+        found = [feature_filters.first_filters(model) for model in models]
         network_data.show(
             ("filters", *((each.model, each.sha256) for each in found), style),
             lambda: figure_features.filters_figure(found, style),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from data import cue10, images, samples
+from data import cue10, images, resizing, samples
 from data.datasets import DatasetError
 from xai import settings
 from xai.comparison import Picture, picture_from_dataset, picture_from_image
@@ -206,5 +206,5 @@ def _verdict(upload: Upload) -> Verdict:
 
 
 def _thumbnail(image: images.Image) -> np.ndarray:
-    small = images.resize_pixels(image.pixels, THUMBNAIL, "pad")[0]
+    small = resizing.resize_pixels(image.pixels, THUMBNAIL, "pad")[0]
     return np.ascontiguousarray((small.numpy() * 255).round().astype(np.uint8).transpose(1, 2, 0))

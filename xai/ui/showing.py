@@ -8,10 +8,11 @@ from contextlib import contextmanager
 import streamlit as st
 
 from xai import figures
-from xai.comparison import Comparison, view_sentences
+from xai.comparison import Comparison
 from xai.figures import Style
 from xai.ui import explaining, loading, state, widgets, words
 from xai.ui.pictures import Offer
+from xai.view_words import view_sentences
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 
 from data.catalogue import dataset
 from xai.own_training import Wish, continued
-from xai.training import SEEDS, SPLITS
+from xai.training_request import SEEDS, SPLITS
 from xai.ui import dataset_images, explaining, own_shelf, widgets
 
 SCRATCH: dict[str, tuple[str, dict[str, Any]]] = {
