@@ -128,7 +128,7 @@ def _itself(name: str) -> set[str]:
 
 
 def _plain(name: str) -> set[str]:
-    return {" ".join(re.split(r"[\s_\-.]+", unicodedata.normalize("NFKC", name).casefold())).strip()}
+    return {" ".join(re.split(r"[\s_\-./]+", unicodedata.normalize("NFKC", name).casefold())).strip()}
 
 
 def _singulars(name: str) -> set[str]:

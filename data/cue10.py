@@ -305,4 +305,4 @@ def _check_tagged(data: ImageSet) -> None:
         raise DatasetError(f"{data.name} {data.split} has no tags; allowed are scenes of cue10 shortcut.")
 
 
-register(Dataset("cue10", "cue10 (drawn scenes)", tuple(SPLITS), CLASSES, SIZE, _load))
+register(Dataset("cue10", "cue10 (drawn scenes)", tuple(SPLITS), CLASSES, SIZE, _load, counts=SPLITS))

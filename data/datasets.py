@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, Self, TypeVar
 
@@ -113,7 +113,8 @@ class ImageSet:
 class Dataset:
     """A registered dataset: `load(split, progress)` returns the split or raises `DatasetError`.
 
-    `open`, where there is one, does the same for sets that memory need not hold.
+    `open`, where there is one, does the same for sets that memory need not hold. `counts` says how many images a split
+    has, where that is known before it is read.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Dataset:
     load: Callable[[str, Progress | None], ImageSet]
     fetch: Callable[[Progress | None], None] | None = None
     open: Callable[[str, Progress | None], ImageSource] | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ KNOWN = (
         ("Tabby-Cat", "tabby, tabby cat", "spelling"),
         ("egyptian_cat", "Egyptian cat", "spelling"),
         ("EGYPTIAN  CAT", "Egyptian cat", "spelling"),
+        ("egyptian/cat", "Egyptian cat", "spelling"),
         ("Sports Cars", "sports_car", "number"),
         ("wolves", "wolf", "number"),
         ("buses", "bus", "number"),

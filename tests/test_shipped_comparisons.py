@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,10 @@ def test_a_shipped_comparison_is_read_and_looked_at_closely_in_a_browser(tmp_pat
         explain.get_by_text("alexnet-cue10-s0 says").first.wait_for(timeout=90_000)
         assert "degradation=gaussian_blur" in explain.url
         browser.close()
+
+
+@pytest.mark.parametrize("limit", [None, 5_000])
+def test_all_images_of_a_split_are_found_however_they_are_asked_for(limit: int | None) -> None:
+    (facts,) = (facts for where, facts in kept.shipped() if where.name.endswith("-resnet18-cue10"))
+    assert kept.find(replace(facts.study, limit=limit), zoo.cards()) is not None
+    assert kept.find(replace(facts.study, limit=1_999), zoo.cards()) is None

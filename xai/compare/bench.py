@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from data.datasets import ImageSet, ImageSource, Progress, evenly_spread, open_dataset
+from data.datasets import ImageSource, Progress, evenly_spread, open_dataset
 from models import zoo
 from models.cards import Card, training_key
 from models.registry import Model
@@ -66,6 +66,12 @@ class Bench:
         return self.split(self.study.split, self.study.limit)
 
     @cached_property
+    def masks(self) -> np.ndarray | None:
+        """Where the object of each image is, bool `(n, size, size)`; None where that is not known of all."""
+        found: Tensor | None = getattr(self.data, "masks", None)  # of a stream they are read anew each time
+        return None if found is None else found.numpy()
+
+    @cached_property
     def size(self) -> int:
         """Side of the images in pixels."""
         return int(self.data.pixels(slice(0, 1)).shape[-1])
@@ -98,7 +104,6 @@ class Bench:
     def facts(self) -> Facts:
         """All that rows don't say themselves."""
         a, b = (self._network(place) for place in range(2))
-        masks = isinstance(self.data, ImageSet) and self.data.masks is not None
         return Facts(
             self.study,
             (a, b) if a.title != b.title else (_lettered(a, 0), _lettered(b, 1)),
@@ -106,7 +111,7 @@ class Bench:
             len(self.data),
             self.size,
             data_sha256(self.data),
-            masks,
+            self.masks is not None,
             tuple(self.data.notes),
         )
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from data.catalogue import dataset
@@ -40,8 +42,12 @@ def place(study: Study, cards: Mapping[str, Card], images: str = "") -> Path:
 
 
 def plain(study: Study) -> Study:
-    """The study with its scale named, as a registered dataset's size has it."""
-    return with_scale(study, dataset(study.dataset).image_size)
+    """The study with its scale named, as a registered dataset's size has it, and no limit that a split is known to keep
+    anyway."""
+    data = dataset(study.dataset)
+    found = with_scale(study, data.image_size)
+    whole = study.limit is not None and study.limit >= data.counts.get(study.split, math.inf)
+    return replace(found, limit=None) if whole else found
 
 
 def keep_facts(where: Path, facts: Facts) -> None:

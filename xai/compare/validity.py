@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from data.datasets import ImageSet, ImageSource
+from data.datasets import ImageSource
 from models.registry import Model
 from xai.attribution import METHODS, no_evidence
 from xai.compare import baselines, deletion, pointing, randomisation, resampling, validity_found
@@ -83,10 +83,8 @@ def _per_image(bench: Bench, model: Model, plain: dict[str, np.ndarray]) -> Tabl
         "faithful": pearson_rows(found[bench.study.method], found["hirescam"]),
         "blank": no_evidence(torch.from_numpy(found[bench.study.method])).numpy(),
     }
-    if isinstance(bench.data, ImageSet) and bench.data.masks is not None:
-        columns |= _landing(
-            {"map": found[bench.study.method], **plain}, bench.data.masks.numpy(), bench.study.seed
-        )
+    if bench.masks is not None:
+        columns |= _landing({"map": found[bench.study.method], **plain}, bench.masks, bench.study.seed)
     return _small(columns)
 
 
