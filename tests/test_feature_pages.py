@@ -158,7 +158,7 @@ def test_a_unit_and_a_class() -> None:
     assert f"class {cue10.CLASSES[3]}" in words(named)
     assert "A class speaks for itself" in words(named)
     assert "zero everywhere" not in words(named)
-    alike = channel(what="class", part="counterpart", **{"class": cue10.CLASSES[3]})
+    alike = channel(what="class", channel_part="counterpart", **{"class": cue10.CLASSES[3]})
     assert healthy(alike)
     assert "class of B" in words(alike)
     assert f"Open class {cue10.CLASSES[3]} of B" in [each.label.replace("\\", "") for each in alike.button]
@@ -166,7 +166,7 @@ def test_a_unit_and_a_class() -> None:
 
 def test_all_figures_of_a_channel_can_be_taken_home_with_their_numbers() -> None:
     for part in ("classes", "severity", "counterpart"):
-        app = channel(part=part)
+        app = channel(channel_part=part)
         labels = [each.proto.label for each in app.get("download_button")]
         assert labels.count("Numbers (.csv)") == labels.count("Manifest (.json)") == 2, (
             part
@@ -202,7 +202,7 @@ def test_a_job_stands_in_the_place_of_its_button_and_says_what_is_left(
         raise Cancelled
 
     monkeypatch.setattr("xai.contact_sheet.make", wait)
-    app = channel(part="sheet")
+    app = channel(channel_part="sheet")
     button(app, "Make the contact sheet").click().run()
     assert started.wait(SECONDS)
     assert not [each for each in app.button if "Make the contact sheet" in each.label]
@@ -213,7 +213,7 @@ def test_a_job_stands_in_the_place_of_its_button_and_says_what_is_left(
     job.cancel()
     job.wait(SECONDS)
     assert "Cancelled. The pictures of 0 of 16 channels are kept" in words(app.run())
-    assert "Cancelled" not in words(channel(part="sheet"))  # another visitor, who did not see it
+    assert "Cancelled" not in words(channel(channel_part="sheet"))  # another visitor, who did not see it
 
 
 @pytest.mark.parametrize(
@@ -221,13 +221,13 @@ def test_a_job_stands_in_the_place_of_its_button_and_says_what_is_left(
     [("severity", "Response of channel 0"), ("counterpart", "Correlations of matched channels")],
 )
 def test_parts_that_are_computed_at_once(part: str, start: str) -> None:
-    app = channel(part=part)
+    app = channel(channel_part=part)
     assert healthy(app), words(app)
     assert [alt for alt in pictures(app) if alt.startswith(start)]
 
 
 def test_a_counterpart_of_a_network_with_itself_is_the_channel() -> None:
-    app = channel(part="counterpart", a=B, b="", feature_layer="layer3")
+    app = channel(channel_part="counterpart", a=B, b="", feature_layer="layer3")
     assert "Choose network B on the left" in words(app)
 
 
@@ -247,7 +247,7 @@ def test_a_job_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ValueError("the disk is full.")
 
-    app = channel(part="layers")
+    app = channel(channel_part="layers")
     monkeypatch.setattr("xai.cka.cka_matrices", fail)
     button(app, "Compare the layers").click().run()
     job = channel_jobs.PANEL.place().job

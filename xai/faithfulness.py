@@ -134,7 +134,7 @@ def pointing_game(values: Tensor, mask: Tensor, seed: int = 0) -> bool:
 
 
 def pointing_hits(maps: np.ndarray, masks: np.ndarray, seed: Sequence[int]) -> np.ndarray:
-    """Pointing game (Zhang et al., ECCV 2016, without tolerance) of maps `(N, h, w)` and masks bool `(N, H, W)`: 1 where
+    """Pointing game (Zhang et al., ECCV 2016, without tolerance) of maps `(N, h, w)`, masks bool `(N, H, W)`: 1 where
     the middle of a map's highest cell lies on the object, else 0, float64 `(N,)`; ties by lot, and a map that is
     constant points nowhere.
 

@@ -32,7 +32,7 @@ from xai.ui.layer_choice import MATCH
 KEYS = ("feature_layer_b", "degradation", "scale", "severity", "seed")
 NEAREST = 5
 CKA_IMAGES = 1_000
-PAGE = "xai/ui/pages/channel.py"
+OPEN_HELP = "Shows that one on this page; the networks change places."
 SHUFFLES = 200
 Found = tuple[Correlations, tuple[Neighbour, ...], tuple[Pair, ...], Chance, tuple[Chance, Chance]]
 
@@ -138,10 +138,14 @@ def _row(each: Neighbour, pairs: tuple[Pair, ...], chosen: Chosen) -> dict[str, 
 def _sentence(chosen: Chosen, layer: str, picked: Images, chances: tuple[Chance, Chance]) -> str:
     return (
         f"Correlation of the mean responses of {chosen.channel_words} and the channels of {layer} of B over "
-        f"{picked.words}; 95 % of the best correlations stay below {chances[0].level:.2f} when the images of B are "
-        f"shuffled ({SHUFFLES} times), and below {chances[1].level:.2f} when they are shuffled within their classes: "
-        "so much do channels share that know the class and no more. Matched one to one: all channels of both layers "
-        "are paired so that the sum of their correlations is the largest (Hungarian method). Intervals do not know "
+        f"{picked.words}; 95 % of the best correlations stay below {chances[0].level:.2f} when the images of B "
+        f"are"
+        f"shuffled ({SHUFFLES} times), and below {chances[1].level:.2f} when they are shuffled within their "
+        f"classes:"
+        "so much do channels share that know the class and no more. Matched one to one: all channels of both "
+        "layers"
+        "are paired so that the sum of their correlations is the largest (Hungarian method). Intervals do not "
+        "know"
         "that the pair was picked."
     )
 
@@ -150,12 +154,12 @@ def _links(chosen: Chosen, layer: str, best: tuple[Neighbour, ...]) -> None:
     assert chosen.other is not None
     name = _called(chosen.other, chosen, best[0].b)
     label = f"Open class {name} of B" if chosen.class_name else f"Open {name} of {layer} of B"
-    if st.button(widgets.plain(label), icon=":material/open_in_new:"):
+    if st.button(widgets.plain(label), icon=":material/open_in_new:", help=OPEN_HELP):
         if chosen.class_name:
             state.adopt({"a": [chosen.other.name], "b": [chosen.model.name], "class": [name]})
         else:
             state.adopt(links.channel(chosen.other.name, layer, best[0].b, chosen.model.name))
-        st.switch_page(PAGE)
+        st.rerun()
 
 
 def layers(chosen: Chosen) -> None:

@@ -13,6 +13,9 @@ from xai.feature_maps import LayerInfo
 from xai.ui import controls, layer_choice, widgets
 
 WHAT = {"channel": "Channel", "unit": "Unit: a channel at one cell", "class": "Class"}
+WHAT_HELP = "A channel is the same filter at all places, a unit its answer at one place, a class the logit at the end."
+CHANNEL_HELP = "Its number within the layer, as the Features page shows it."
+CELL_HELP = "Where on the layer's grid the unit stands, from the top left, 0 first."
 LAYER_KEY = "feature_layer"
 KEYS = ("a", "b", "what", LAYER_KEY, "channel", "cell_row", "cell_column", "class")
 
@@ -71,7 +74,9 @@ def choose() -> Chosen:
         st.subheader("Networks")
         networks = controls.networks()
         st.subheader("What to look at")
-        what = widgets.one_of("Kind", "what", list(WHAT), "channel", WHAT.__getitem__, st.radio)
+        what = widgets.one_of(
+            "Kind", "what", list(WHAT), "channel", WHAT.__getitem__, st.radio, help=WHAT_HELP
+        )
         model, *others = networks.models
         other = others[0] if others else None
         return _class(model, other) if what == "class" else _channel(model, other, what)
@@ -81,7 +86,11 @@ def _channel(model: Model, other: Model | None, what: str) -> Chosen:
     layer = layer_choice.choose(model, LAYER_KEY, model.default_layer, "Layer of A")
     info = layer_choice.info(model, layer)
     last = info.channels - 1
-    channel = int(widgets.number(f"Channel, 0 to {last:,}", "channel", (0, last), 0, 1, st.number_input))
+    channel = int(
+        widgets.number(
+            f"Channel, 0 to {last:,}", "channel", (0, last), 0, 1, st.number_input, help=CHANNEL_HELP
+        )
+    )
     return Chosen(model, other, info, channel, _cell(info) if what == "unit" else None)
 
 
@@ -90,12 +99,16 @@ def _cell(info: LayerInfo) -> tuple[int, int]:
     found = []
     for label, key, size in zip(("Row", "Column"), ("cell_row", "cell_column"), info.grid, strict=True):
         options = [str(number) for number in range(size)]
-        found.append(int(widgets.one_of(f"{label} of the cell", key, options, str(size // 2))))
+        found.append(
+            int(widgets.one_of(f"{label} of the cell", key, options, str(size // 2), help=CELL_HELP))
+        )
     return found[0], found[1]
 
 
 def _class(model: Model, other: Model | None) -> Chosen:
-    name = widgets.one_of("Class", "class", model.classes, model.classes[0])
+    name = widgets.one_of(
+        "Class", "class", model.classes, model.classes[0], help="The class whose logit is looked at."
+    )
     return Chosen(model, other, logits(model), model.classes.index(name), None, name)
 
 

@@ -12,9 +12,12 @@ from data.catalogue import dataset
 from data.datasets import DatasetError, ImageSource, evenly_spread
 from models.registry import Model
 from xai.responses import Responses, collect
-from xai.ui import dataset_images, explaining, own_shelf, widgets
+from xai.ui import dataset_images, explaining, help_texts, own_shelf, widgets
 
 KEYS = ("channel_data", "channel_split", "channel_images")
+COUNT_HELP = (
+    "Spread evenly over the split. More images make everything below surer, and take longer the first time."
+)
 USUAL, LEAST, MOST, STEP = 500, 100, 10_000, 100
 
 
@@ -52,13 +55,22 @@ def choose(model: Model) -> Images | None:
         return None
     own = model.card.dataset if model.card.dataset in offered else offered[0]
     with st.container(horizontal=True):
-        name = widgets.one_of("Images of", "channel_data", offered, own, own_shelf.words())
-        splits = dataset(name).splits
-        split = widgets.one_of(
-            "Their split", "channel_split", splits, "test" if "test" in splits else splits[0]
+        name = widgets.one_of(
+            "Images of", "channel_data", offered, own, own_shelf.words(), help=help_texts.IMAGES_OF
         )
+        splits = dataset(name).splits
+        usual = "test" if "test" in splits else splits[0]
+        split = widgets.one_of("Their split", "channel_split", splits, usual, help=help_texts.SPLIT_OF)
         count = int(
-            widgets.number("Number of images", "channel_images", (LEAST, MOST), USUAL, STEP, st.number_input)
+            widgets.number(
+                "Number of images",
+                "channel_images",
+                (LEAST, MOST),
+                USUAL,
+                STEP,
+                st.number_input,
+                help=COUNT_HELP,
+            )
         )
     try:
         found = len(dataset_images.opened(name, split))

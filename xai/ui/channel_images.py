@@ -15,6 +15,7 @@ from xai.receptive_field import Box
 from xai.responses import Responses
 from xai.ui import (
     channel_data,
+    controls,
     explaining,
     image_cards,
     links,
@@ -33,6 +34,10 @@ PER_CLASS = {"": "any number", "1": "one", "2": "two"}
 SEVERITY_IMAGES = 200
 """Images that are degraded: each degradation and level asks for another pass over them."""
 USUAL = ("gaussian_noise", "gaussian_blur", "jpeg_compression")
+PER_CLASS_HELP = (
+    "Without a limit all of them may be of one class; with one, other things that excite it are seen."
+)
+DEGRADATIONS_HELP = "Each is one line: the response to the images at every severity."
 EXPLAIN = "xai/ui/pages/explain.py"
 
 
@@ -51,7 +56,12 @@ def draw(chosen: Chosen) -> None:
         return
     with st.container(width=320):
         per_class = widgets.one_of(
-            "Of each class at most", "per_class", list(PER_CLASS), "", PER_CLASS.__getitem__
+            "Of each class at most",
+            "per_class",
+            list(PER_CLASS),
+            "",
+            PER_CLASS.__getitem__,
+            help=PER_CLASS_HELP,
         )
     found = channel_data.responses(chosen.model, chosen.layer, picked)
     top = channel_profile.top_images(
@@ -78,7 +88,8 @@ def _said(chosen: Chosen, found: Responses) -> str:
     mean = found.mean[:, chosen.channel]
     most = float(mean[mean.isfinite()].max()) if bool(mean.isfinite().any()) else float("nan")
     return (
-        "Response: the channel's maximum over its map. Its mean over the map, which a picture made for the channel is "
+        "Response: the channel's maximum over its map. Its mean over the map, which a picture made for the "
+        "channel is"
         f"to raise, is at most {most:.3g} for these images."
     )
 
@@ -99,8 +110,7 @@ def _gallery(chosen: Chosen, picked: Images, top: Sequence[TopImage], boxes: Seq
         _cards(chosen, picked, top), sheet, "top images", f"Images that excite {chosen.channel_words} most"
     )
     if opened is not None:
-        state.adopt(links.explain(chosen, picked.name, picked.split, opened))
-        st.switch_page(EXPLAIN)
+        state.open_page(EXPLAIN, links.explain(chosen, picked.name, picked.split, opened), controls.LINK_KEYS)
     with st.expander("As a figure"):
         _figure(chosen, picked, top, boxes)
 
@@ -206,7 +216,9 @@ def severity(chosen: Chosen) -> None:
     names = degradations.degradations_in(scale)
     usual = [name for name in USUAL if name in names]
     titles = {name: degradations.DEGRADATIONS[name].title for name in names}
-    wanted = widgets.some_of("Degradations", "channel_degradations", names, usual, titles.__getitem__)
+    wanted = widgets.some_of(
+        "Degradations", "channel_degradations", names, usual, titles.__getitem__, help=DEGRADATIONS_HELP
+    )
     fewer = Images(picked.name, picked.split, min(picked.count, SEVERITY_IMAGES))
     if not wanted:
         return

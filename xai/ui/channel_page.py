@@ -22,6 +22,10 @@ from xai.ui import (
 from xai.ui.channel_choice import Chosen
 
 FEATURES = "xai/ui/pages/features.py"
+BACK_HELP = (
+    "All channels of this layer on the Features page, with the picture and networks that are chosen there."
+)
+PART_HELP = "One at a time, as each asks the network about many images."
 PARTS: dict[str, Callable[[Chosen], None]] = {
     "classes": channel_images.classes,
     "severity": channel_images.severity,
@@ -42,7 +46,7 @@ LINK_KEYS = (
     *channel_images.KEYS,
     *channel_alike.KEYS,
     *channel_sheet.KEYS,
-    "part",
+    "channel_part",
 )
 
 
@@ -58,7 +62,7 @@ def _draw() -> None:
     channel_choice.say(chosen)
     elsewhere = channel_jobs.begin()
     if not chosen.class_name:
-        if st.button("Back to the layer's maps", icon=":material/arrow_back:"):
+        if st.button("Back to the layer's maps", icon=":material/arrow_back:", help=BACK_HELP):
             st.switch_page(FEATURES)
         with st.expander("Pick the layer on a drawing of the network"):
             label = f"Layers of {chosen.model.name}"
@@ -67,8 +71,13 @@ def _draw() -> None:
         with showing.one_sentence():
             part(chosen)
     st.divider()
-    options: dict[str, Any] = {"words": TITLES.__getitem__, "draw": st.radio, "horizontal": True}
-    part_name = widgets.one_of("What else to see of it", "part", list(PARTS), "classes", **options)
+    options: dict[str, Any] = {
+        "words": TITLES.__getitem__,
+        "draw": st.radio,
+        "horizontal": True,
+        "help": PART_HELP,
+    }
+    part_name = widgets.one_of("What else to see of it", "channel_part", list(PARTS), "classes", **options)
     with showing.one_sentence():
         PARTS[part_name](chosen)
     channel_jobs.finish(elsewhere)

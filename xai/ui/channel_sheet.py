@@ -11,7 +11,7 @@ import streamlit as st
 from data.storage import cache_folder
 from xai import contact_sheet, export, visualization_store
 from xai.feature_visualization import Settings
-from xai.ui import channel_images, channel_jobs, widgets
+from xai.ui import channel_images, channel_jobs, help_texts, widgets
 from xai.ui.channel_choice import Chosen
 from xai.ui.channel_data import Images
 from xai.ui.job import Report
@@ -22,6 +22,8 @@ ALL = "all"
 SOME = ("16", "64", ALL)
 KEPT = 8
 """How many sheets of this page stay on the disk."""
+SHEET_HELP = "All channels of the layer, a picture made for each beside the image parts that excite it most."
+CHANNELS_HELP = "How many of the layer's channels are on the sheet. All of a wide layer take a while."
 
 
 def draw(chosen: Chosen) -> None:
@@ -36,14 +38,7 @@ def draw(chosen: Chosen) -> None:
     path = _path(key)
     if path.is_file():
         name = f"{export.safe_stem(f'{chosen.model.name}-{chosen.layer}')}-channels.pdf"
-        st.download_button(
-            "Contact sheet (PDF)",
-            path.read_bytes,
-            name,
-            "application/pdf",
-            on_click="ignore",
-            icon=":material/download:",
-        )
+        widgets.download("Contact sheet (PDF)", path.read_bytes, name, "application/pdf", help=SHEET_HELP)
     else:
         st.caption(
             "Each channel's picture beside the image parts that excite it most. "
@@ -60,8 +55,12 @@ def _settings(chosen: Chosen) -> tuple[Settings, str]:
     """How the pictures are made, and of which channels."""
     words = {number: f"the first {number}" for number in SOME[:-1]} | {ALL: f"all {chosen.info.channels:,}"}
     with st.container(horizontal=True):
-        steps = int(widgets.one_of("Steps of each picture", "sheet_steps", STEPS, "128"))
-        which = widgets.one_of("Channels", "sheet_channels", SOME, "16", words.__getitem__)
+        steps = int(
+            widgets.one_of("Steps of each picture", "sheet_steps", STEPS, "128", help=help_texts.STEPS)
+        )
+        which = widgets.one_of(
+            "Channels", "sheet_channels", SOME, "16", words.__getitem__, help=CHANNELS_HELP
+        )
     return Settings(steps=steps, strip=0), which
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from xai import export, visualization_export, visualization_store
 from xai.feature_visualization import Settings
 from xai.figure_visualization import PanelStyle
-from xai.ui import channel_jobs, network_data, take_home, widgets
+from xai.ui import channel_jobs, help_texts, network_data, take_home, widgets
 from xai.ui.channel_choice import Chosen
 from xai.ui.growing import Growing
 from xai.ui.job import Report
@@ -25,6 +25,8 @@ DIVERSITY = 1.0
 COUNT_HELP = (
     "Several pictures of the same channel are kept unlike each other, which shows what else it answers to."
 )
+SEED_HELP = "Another seed starts from other noise: what comes again in its picture is the channel's doing."
+SMOOTH_HELP = "Draws the picture without the edges of its pixels; the picture is the same."
 VIEWS_HELP = "Each step sees the picture moved, scaled and turned a little, so that no single pixel counts."
 
 
@@ -44,13 +46,15 @@ def _settings() -> tuple[Settings, int]:
     """How the pictures are made, and how many."""
     usual = Settings()
     with st.expander("Settings of the visualisation"), st.container(horizontal=True):
-        steps = int(widgets.one_of("Steps", "steps", STEPS, str(usual.steps)))
+        steps = int(widgets.one_of("Steps", "steps", STEPS, str(usual.steps), help=help_texts.STEPS))
         count = int(widgets.one_of("Pictures", "pictures", COUNTS, "1", help=COUNT_HELP))
         views = {"auto": "sized for the input", **{name: name for name in TRANSFORMS}}
         transforms = widgets.one_of(
             "Random views", "views", list(views), "auto", views.__getitem__, help=VIEWS_HELP
         )
-        seed = int(widgets.number("Seed", "visual_seed", (0, 2**31 - 1), 0, 1, st.number_input))
+        seed = int(
+            widgets.number("Seed", "visual_seed", (0, 2**31 - 1), 0, 1, st.number_input, help=SEED_HELP)
+        )
     diversity = DIVERSITY if count > 1 else 0.0
     return Settings(steps=steps, transforms=transforms, seed=seed, diversity=diversity), count
 
@@ -85,7 +89,7 @@ def _work(
 
 def _show(chosen: Chosen, found: Sequence[Kept], settings: Settings) -> None:
     """The pictures with the steps in which they grew, and everything to take home."""
-    style = PanelStyle(smooth=widgets.switch("Smooth the pixels", "smooth", False))
+    style = PanelStyle(smooth=widgets.switch("Smooth the pixels", "smooth", False, help=SMOOTH_HELP))
     stem = export.safe_stem(f"{chosen.model.name}-{chosen.objective}")
     key = (
         "visualisation",

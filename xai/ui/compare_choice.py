@@ -11,7 +11,7 @@ from models.cards import Card
 from xai.attribution import GRADIENT_CAMS, METHODS
 from xai.compare.study import Study
 from xai.evaluation_grid import PAPER
-from xai.ui import dataset_images, explaining, own_shelf, state, widgets
+from xai.ui import dataset_images, explaining, help_texts, own_shelf, state, widgets
 
 COUNTS = (200, 500, 1_000, 2_000)
 USUAL_COUNT = "2000"
@@ -19,6 +19,12 @@ KEYS = (
     *("a", "b", "compare_images", "compare_split", "compare_count", "compare_method"),
     *("compare_layer_a", "compare_layer_b", "compare_scale", "compare_degradations", "compare_seed"),
 )
+NETWORK_B_HELP = "The network that A is compared with: those that take images of the same size and know some of its classes."
+METHOD_HELP = "How evidence is found. HiResCAM is what a layer really adds to the score, on every network."
+LAYER_HELP = (
+    "Where the heatmaps are taken, with the grid. A deeper layer has a coarser grid and more meaning."
+)
+DEGRADATIONS_HELP = "What images are degraded by, at every severity of the scale. Each more takes another pass over all images."
 PREFERRED = ("alexnet-cifar10-jpeg", "resnet18_cifar-w16-cifar10-jpeg")
 """How the names of the networks begin that a new visitor sees compared."""
 
@@ -37,7 +43,12 @@ def choose() -> Study | None:
         name, split, limit = images
         st.subheader("Heatmaps")
         method = widgets.one_of(
-            "Method", "compare_method", GRADIENT_CAMS, "gradcam", lambda one: METHODS[one].title
+            "Method",
+            "compare_method",
+            GRADIENT_CAMS,
+            "gradcam",
+            lambda one: METHODS[one].title,
+            help=METHOD_HELP,
         )
         layers = _layers(models)
         st.subheader("Degradations")
@@ -64,12 +75,13 @@ def _networks() -> tuple[str, str] | None:
         return None
     liked = [next((name for name in known if name.startswith(start)), "") for start in PREFERRED]
     first, second = liked if all(liked) else explaining.first_choice(tuple(known))
-    a = widgets.one_of("Network A", "a", list(known), first)
+    a = widgets.one_of("Network A", "a", list(known), first, help=help_texts.NETWORK_A)
     others = [name for name in known if name != a and _alike(known[name], known[a])]
     if not others:
         st.info(widgets.plain(f"No other network knows the classes of {a} at its image size."))
         return None
-    return a, widgets.one_of("Network B", "b", others, second if second in others else others[0])
+    usual = second if second in others else others[0]
+    return a, widgets.one_of("Network B", "b", others, usual, help=NETWORK_B_HELP)
 
 
 def _alike(one: Card, other: Card) -> bool:
@@ -84,13 +96,16 @@ def _images(models: tuple[str, str]) -> tuple[str, str, int | None] | None:
         st.info("No dataset on this machine has images and classes of both networks.")
         return None
     usual = next((card.dataset for card in cards if card.dataset in offered), offered[0])
-    name = widgets.one_of("Images of", "compare_images", offered, usual, own_shelf.words())
+    name = widgets.one_of(
+        "Images of", "compare_images", offered, usual, own_shelf.words(), help=help_texts.IMAGES_OF
+    )
     splits = dataset(name).splits
-    split = widgets.one_of("Their split", "compare_split", splits, "test" if "test" in splits else splits[0])
+    first = "test" if "test" in splits else splits[0]
+    split = widgets.one_of("Their split", "compare_split", splits, first, help=help_texts.SPLIT_OF)
     words = {**{str(count): f"{count:,}" for count in COUNTS}, "all": "all"}
-    help_words = "Fewer are spread evenly over the classes; intervals get wider."
+    count_help = "Fewer are spread evenly over the classes; intervals get wider."
     count = widgets.one_of(
-        "How many", "compare_count", list(words), USUAL_COUNT, words.__getitem__, help=help_words
+        "How many", "compare_count", list(words), USUAL_COUNT, words.__getitem__, help=count_help
     )
     return name, split, None if count == "all" else int(count)
 
@@ -107,8 +122,8 @@ def _layers(models: tuple[str, str]) -> tuple[str, str]:
     """What is tapped in each network; the networks are read for their layers only when somebody asks."""
     found = []
     with st.expander("Other layers"):
-        help_words = "Maps of different grids are averaged down to the smaller one before they are compared."
-        more = st.toggle("Choose layers", key="compare_more_layers", help=help_words)
+        more_help = "Maps of different grids are averaged down to the smaller one before they are compared."
+        more = widgets.switch("Choose layers", "compare_more_layers", False, st.toggle, help=more_help)
         for letter, name in zip("ab", models, strict=True):
             key = f"compare_layer_{letter}"
             asked = more or st.session_state.get(state.CHOICES, {}).get(key, [""]) != [""]
@@ -118,7 +133,7 @@ def _layers(models: tuple[str, str]) -> tuple[str, str]:
                 **{each: f"{each} ({h} x {w})" for each, (h, w) in grids.items()},
             }
             label = f"Layer of {letter.upper()}"
-            found.append(widgets.one_of(label, key, list(words), "", words.__getitem__))
+            found.append(widgets.one_of(label, key, list(words), "", words.__getitem__, help=LAYER_HELP))
     return found[0], found[1]
 
 
@@ -141,5 +156,6 @@ def _degradations(size: int) -> tuple[str, tuple[str, ...]]:
         usual,
         lambda name: degradations.DEGRADATIONS[name].title,
         part=scale,
+        help=DEGRADATIONS_HELP,
     )
     return scale, tuple(name for name in offered if name in chosen)

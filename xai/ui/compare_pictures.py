@@ -26,12 +26,24 @@ KEYS = (
     "example_count",
     "example_seed",
     "example_condition",
+    "example_images",
 )
 LINK_KEYS = (*compare_choice.KEYS, *KEYS, "compare_part")
 """What a link to the page may say."""
 MOST_TYPED = 6
 """Images that a visitor may name for one figure."""
 SPREAD = 3
+TYPED_HELP = f"At most {MOST_TYPED} ids, as they stand under pictures and in tables. Empty: chosen by a rule, not by eye."
+STRATEGY_HELP = (
+    "Every strategy is a rule that is fixed before a picture is seen; what it is stands below. Percentiles say"
+    "how usual"
+    "each image is within its class."
+)
+SEED_HELP = "Another seed draws other images by the same rule; the same seed draws the same ones."
+FILM_HELP = "The degradation under which answers flip: images are shown just before and just after."
+BESIDE_HELP = (
+    "The strongest severity of one of the degradations of this comparison, shown beside the clean image."
+)
 DRAWERS: dict[str, Callable[[Study, Compared], None]] = {}
 
 
@@ -77,7 +89,12 @@ def _film(study: Study, found: Compared) -> None:
     left, right = st.columns(2)
     with left:
         name = widgets.one_of(
-            "Degradation", "flip_degradation", names, names[0], lambda one: DEGRADATIONS[one].title
+            "Degradation",
+            "flip_degradation",
+            names,
+            names[0],
+            lambda one: DEGRADATIONS[one].title,
+            help=FILM_HELP,
         )
     with right:
         typed = _typed("Images by id, separated by spaces", "flip_images", "spread over early and late flips")
@@ -120,13 +137,12 @@ def _gallery(study: Study, found: Compared) -> None:
     alt = f"{len(proposal.chosen)} examples ({proposal.strategy}) with the heatmaps of both networks."
     network_data.show(_key(study, "gallery", digest), make, f"examples-{proposal.strategy}", alt)
     _to_explain(study, proposal)
-    st.download_button(
+    widgets.download(
         "How they were chosen (.json)",
         json.dumps(record, indent=2) + "\n",
         safe_stem(f"examples-{proposal.strategy}") + ".json",
         "application/json",
-        on_click="ignore",
-        icon=":material/download:",
+        help="The strategy, its seed, and the ids of the images with their percentiles: enough to choose them again.",
     )
 
 
@@ -136,13 +152,25 @@ def _proposal(found: Compared) -> Proposal:
     with columns[0]:
         titles = {name: entry.title for name, entry in STRATEGIES.items()}
         strategy = widgets.one_of(
-            "Chosen how", "example_strategy", list(titles), "random", titles.__getitem__
+            "Chosen how", "example_strategy", list(titles), "random", titles.__getitem__, help=STRATEGY_HELP
         )
     with columns[1]:
-        count = int(widgets.number("How many", "example_count", (1, 12), 6, 1, st.number_input))
+        count = int(
+            widgets.number(
+                "How many",
+                "example_count",
+                (1, 12),
+                6,
+                1,
+                st.number_input,
+                help="Images in the figure, 1 to 12.",
+            )
+        )
     with columns[2]:
         seed = int(
-            widgets.number("Seed of the choice", "example_seed", (0, 2**31 - 1), 0, 1, st.number_input)
+            widgets.number(
+                "Seed of the choice", "example_seed", (0, 2**31 - 1), 0, 1, st.number_input, help=SEED_HELP
+            )
         )
     with columns[3]:
         condition = _condition(found)
@@ -161,14 +189,19 @@ def _condition(found: Compared) -> Condition | None:
         return None
     names = list(offered)
     chosen = widgets.one_of(
-        "Beside the clean image", "example_condition", names, names[0], lambda name: offered[name].title
+        "Beside the clean image",
+        "example_condition",
+        names,
+        names[0],
+        lambda name: offered[name].title,
+        help=BESIDE_HELP,
     )
     return offered[chosen]
 
 
 def _typed(label: str, key: str, usual: str) -> tuple[str, ...]:
     """Ids of images that somebody typed."""
-    text = st.text_input(label, key=f"typed {key}", max_chars=600, placeholder=usual)
+    text = widgets.text(label, key, state.MAX_LENGTH, placeholder=usual, help=TYPED_HELP)
     return tuple(dict.fromkeys(text.split()))
 
 

@@ -15,7 +15,7 @@ from xai.attribution import METHODS
 from xai.attribution_types import FAMILIES
 from xai.comparison import Picture, Request
 from xai.figures import Style
-from xai.ui import explaining, state, widgets
+from xai.ui import explaining, help_texts, state, widgets
 
 AUTOMATIC = "auto"
 STEP, SCALE = 0.25, "scale"
@@ -55,6 +55,20 @@ RESIZE_WORDS = {
     "squash": "Squash (aspect ignored)",
 }
 
+TARGET_HELP = (
+    "Maps show evidence for one class. Predicted: what each network says of the clean picture, which may differ; "
+    ""
+    "a named"
+    "class is the same for both."
+)
+RESIZE_HELP = "Networks take squares: what is done to a picture of another shape before they see it."
+OPACITY_HELP = "Of the heatmap over the picture: 0 shows the picture alone, 1 the map alone."
+MASK_HELP = "The true outline of the object; drawn scenes and some folders have one."
+WIDTH_HELP = "As wide as one or two columns of a paper; text keeps its size."
+COLOURS_HELP = "Of values from nothing to most. The first two are even to the eye, also to colour-blind ones and in print."
+SIGNED_HELP = (
+    "Of values around zero, which stays white. All of these pairs are told apart by colour-blind readers."
+)
 
 WIDTH_WORDS = {
     name: f"{name.replace('two-column', 'two columns').replace('-', ' ')}, {inches:g} in"
@@ -83,8 +97,8 @@ def networks() -> Networks:
     """Choose network A and, if wanted, B; raises `CheckpointError` when one can't be loaded."""
     names = explaining.names()
     first, second = explaining.first_choice(names)
-    a = widgets.one_of("Network A", "a", names, first, _network_words)
-    b = widgets.one_of("Network B", "b", ("", *names), second, _network_words)
+    a = widgets.one_of("Network A", "a", names, first, _network_words, help=help_texts.NETWORK_A)
+    b = widgets.one_of("Network B", "b", ("", *names), second, _network_words, help=help_texts.NETWORK_B)
     return Networks(tuple(explaining.model(name) for name in dict.fromkeys((a, b)) if name))
 
 
@@ -133,7 +147,12 @@ def target(chosen: Networks, picture: Picture) -> str:
         words["true"] = f"true class: {picture.label}"
     options = [*words, *chosen.common_classes()]
     return widgets.one_of(
-        "Class to explain", "target", options, "predicted", lambda name: words.get(name, name)
+        "Class to explain",
+        "target",
+        options,
+        "predicted",
+        lambda name: words.get(name, name),
+        help=TARGET_HELP,
     )
 
 
@@ -154,16 +173,29 @@ def degrading(size: int) -> Degrading:
     scale = _kept_scale(words)
     names = ("none", *degradations.degradations_in(fitting if scale == AUTOMATIC else scale))
     with columns[0]:
-        name = widgets.one_of("Degradation", "degradation", names, "gaussian_noise", _degradation_words)
+        name = widgets.one_of(
+            "Degradation",
+            "degradation",
+            names,
+            "gaussian_noise",
+            _degradation_words,
+            help=help_texts.DEGRADATION,
+        )
     if name == "none":
         return Degrading(name, "" if scale == AUTOMATIC else scale, 0.0, 0)
     with columns[2]:
-        scale = widgets.one_of("Scale of severity", SCALE, list(words), AUTOMATIC, words.__getitem__)
+        scale = widgets.one_of(
+            "Scale of severity", SCALE, list(words), AUTOMATIC, words.__getitem__, help=help_texts.SCALE
+        )
     resolved, scale = (fitting, "") if scale == AUTOMATIC else (scale, scale)
     with columns[1]:
         severity = _severity(degradations.severity_levels(name, resolved))
     with columns[3]:
-        seed = int(widgets.number("Seed", "seed", (0, 2**31 - 1), 0, 1, st.number_input))
+        seed = int(
+            widgets.number(
+                "Seed", "seed", (0, 2**31 - 1), 0, 1, st.number_input, help=help_texts.DEGRADATION_SEED
+            )
+        )
     return Degrading(name, scale, severity, seed)
 
 
@@ -191,7 +223,12 @@ def resize() -> str:
     """Choose how a picture is fitted to the network's square."""
     options = list(resizing.RESIZE_MODES)
     return widgets.one_of(
-        "Fit to the network's square", "resize", options, "crop", lambda name: RESIZE_WORDS.get(name, name)
+        "Fit to the network's square",
+        "resize",
+        options,
+        "crop",
+        lambda name: RESIZE_WORDS.get(name, name),
+        help=RESIZE_HELP,
     )
 
 
@@ -199,9 +236,11 @@ def style() -> Style:
     """Choose how the figure looks."""
     usual = Style()
     width = _width()
-    opacity = widgets.number("Opacity of the heatmap", "opacity", (0.0, 1.0), usual.opacity, 0.05)
+    opacity = widgets.number(
+        "Opacity of the heatmap", "opacity", (0.0, 1.0), usual.opacity, 0.05, help=OPACITY_HELP
+    )
     colours, diverging = _colours("Colours of evidence")
-    mask = widgets.switch("Outline the object where it is known", "mask", usual.show_mask)
+    mask = widgets.switch("Outline the object where it is known", "mask", usual.show_mask, help=MASK_HELP)
     return Style(width, opacity, colours, diverging, mask)
 
 
@@ -214,16 +253,20 @@ def plain_style() -> Style:
 
 def _width() -> str:
     words = WIDTH_WORDS.__getitem__
-    return widgets.one_of("Width of the figure", "width", list(figures.WIDTHS), Style().width, words)
+    return widgets.one_of(
+        "Width of the figure", "width", list(figures.WIDTHS), Style().width, words, help=WIDTH_HELP
+    )
 
 
 def _colours(label: str) -> tuple[str, str]:
     """Colours of values of one sign, and of signed ones."""
     usual = Style()
-    colours = widgets.one_of(label, "colours", figures.SEQUENTIAL, usual.colours, _colour_words)
+    colours = widgets.one_of(
+        label, "colours", figures.SEQUENTIAL, usual.colours, _colour_words, help=COLOURS_HELP
+    )
     words = SIGNED_WORDS.__getitem__
     return colours, widgets.one_of(
-        "Colours of signed maps", "diverging", figures.DIVERGING, usual.diverging, words
+        "Colours of signed maps", "diverging", figures.DIVERGING, usual.diverging, words, help=SIGNED_HELP
     )
 
 

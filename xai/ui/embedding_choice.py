@@ -13,7 +13,7 @@ from data.datasets import DatasetError
 from xai import embedding
 from xai.embedding import LAYOUTS, PENULTIMATE, EmbeddingRequest
 from xai.projection import METHODS, PARAMETERS, Projecting
-from xai.ui import dataset_images, explaining, own_shelf, result_data, state, widgets
+from xai.ui import dataset_images, explaining, help_texts, own_shelf, result_data, state, widgets
 
 LAYOUT_WORDS = {
     "aligned": "turned and scaled onto A's",
@@ -23,6 +23,23 @@ LAYOUT_WORDS = {
 COUNTS = (500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
 FIRST_COUNT = 1_000
 NO_IMAGES = "No dataset on this machine has images of the size that one of the networks takes."
+NETWORK_B_HELP = (
+    "A second map of the same images: networks that take images of the same size. None shows A's map alone."
+)
+LAYER_HELP = (
+    "What the map is of. What the classifier reads is the network's last word before classes; tick below for "
+    "others."
+)
+MORE_HELP = "Reads the networks for their layers. A feature map counts as the mean over its cells."
+METHOD_HELP = (
+    "t-SNE and UMAP keep neighbours together, and distances between far groups mean little; PCA is a plain "
+    "projection,"
+    "whose axes are the directions of most spread."
+)
+DEGRADATION_HELP = (
+    "The images are degraded at every severity and placed into the map of the clean ones; the slider goes "
+    "through them."
+)
 NETWORKS = "embed_networks"
 """The networks that this page showed last."""
 KEYS = (
@@ -59,10 +76,12 @@ def _networks() -> tuple[str, ...]:
     # Other pages begin with other networks, and forget a choice that is what they begin with.
     for key, name in st.session_state.get(NETWORKS, {}).items():
         st.session_state[state.CHOICES].setdefault(key, [name])
-    a = widgets.one_of("Network A", "a", list(known), first)
+    a = widgets.one_of("Network A", "a", list(known), first, help=help_texts.NETWORK_A)
     others = [name for name in known if name != a and known[name].input_size == known[a].input_size]
     usual = second if second in others else ""
-    b = widgets.one_of("Network B", "b", ["", *others], usual, lambda name: name or "none")
+    b = widgets.one_of(
+        "Network B", "b", ["", *others], usual, lambda name: name or "none", help=NETWORK_B_HELP
+    )
     st.session_state[NETWORKS] = {"a": a, "b": b}
     return tuple(name for name in (a, b) if name)
 
@@ -88,9 +107,12 @@ def _images(model: str) -> tuple[str, str, int | None] | None:
         st.info(NO_IMAGES)
         return None
     own = card.dataset if card.dataset in offered else offered[0]
-    name = widgets.one_of("Images of", "embed_images", offered, own, own_shelf.words())
+    name = widgets.one_of(
+        "Images of", "embed_images", offered, own, own_shelf.words(), help=help_texts.IMAGES_OF
+    )
     splits = dataset(name).splits
-    split = widgets.one_of("Their split", "embed_split", splits, "test" if "test" in splits else splits[0])
+    usual = "test" if "test" in splits else splits[0]
+    split = widgets.one_of("Their split", "embed_split", splits, usual, help=help_texts.SPLIT_OF)
     return name, split, _count(name, _size_of(name, split))
 
 
@@ -129,20 +151,17 @@ def _fits(name: str, size: int) -> bool:
 
 def _layers(models: tuple[str, ...]) -> tuple[str, ...]:
     """What features are taken from in each network."""
+    places = [st.container() for _ in models]
+    offered = widgets.switch("Offer other layers", "embed_more_layers", False, help=MORE_HELP)
     found = []
-    for letter, name in zip("ab", models, strict=False):
+    for letter, name, place in zip("ab", models, places, strict=False):
         key = f"embed_layer_{letter}"
-        wanted = st.session_state.get(state.CHOICES, {}).get(key, [PENULTIMATE])
         # The network itself is read for its other layers only when somebody asks for them.
-        more = wanted != [PENULTIMATE] or st.session_state.get("embed_more_layers")
+        more = offered or st.session_state[state.CHOICES].get(key, [PENULTIMATE]) != [PENULTIMATE]
         options = [PENULTIMATE, *(explaining.layers(explaining.model(name)) if more else ())]
-        label = f"Layer of {letter.upper()}"
-        found.append(widgets.one_of(label, key, options, PENULTIMATE, _layer_words))
-    st.checkbox(
-        "Offer other layers",
-        key="embed_more_layers",
-        help="A feature map counts as the mean over its cells.",
-    )
+        with place:
+            label = f"Layer of {letter.upper()}"
+            found.append(widgets.one_of(label, key, options, PENULTIMATE, _layer_words, help=LAYER_HELP))
     return tuple(found)
 
 
@@ -159,6 +178,7 @@ def _projecting() -> Projecting:
         lambda name: METHODS[name].title,
         st.radio,
         horizontal=True,
+        help=METHOD_HELP,
     )
     usual, values = Projecting(), {}
     if METHODS[method].parameters:
@@ -180,7 +200,8 @@ def _parameter(name: str, usual: float) -> Any:
 
 def _layout() -> str:
     help_words = (
-        "Two maps can't be compared by eye as they come: either may be turned, mirrored or scaled. What differs after "
+        "Two maps can't be compared by eye as they come: either may be turned, mirrored or scaled. What differs"
+        "after"
         "they are laid onto each other is measured below, in the features themselves."
     )
     return widgets.one_of(
@@ -197,18 +218,32 @@ def _degrading(size: int) -> dict[str, Any]:
         ["auto", *degradations.SCALES],
         "auto",
         lambda name: degradations.SCALES.get(name, f"fits the images ({degradations.SCALES[scale]})"),
+        help=help_texts.SCALE,
     )
     scale = scale if wanted == "auto" else wanted
     names = ("none", *degradations.degradations_in(scale))
     titles = {name: degradations.DEGRADATIONS[name].title for name in names[1:]}
     name = widgets.one_of(
-        "Degradation", "embed_degradation", names, "gaussian_noise", lambda one: titles.get(one, one)
+        "Degradation",
+        "embed_degradation",
+        names,
+        "gaussian_noise",
+        lambda one: titles.get(one, one),
+        help=DEGRADATION_HELP,
     )
     if name == "none":
         return {}
     seed = 0
     if degradations.DEGRADATIONS[name].random:
         seed = int(
-            widgets.number("Seed of the degradation", "embed_seed", (0, 2**31 - 1), 0, 1, st.number_input)
+            widgets.number(
+                "Seed of the degradation",
+                "embed_seed",
+                (0, 2**31 - 1),
+                0,
+                1,
+                st.number_input,
+                help=help_texts.DEGRADATION_SEED,
+            )
         )
     return {"degradation": name, "severities": embedding.levels_of(name, scale), "scale": scale, "seed": seed}

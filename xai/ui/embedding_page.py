@@ -23,6 +23,12 @@ from xai.ui import (
 )
 
 LINK_KEYS = (*embedding_choice.KEYS, *embedding_view.KEYS, *embedding_kept.KEYS, "search")
+SEARCH_HELP = (
+    "Selects all images whose id or class holds these letters, as drawing around them does, without a mouse. The "
+    ""
+    "images"
+    "stand below, each a link to Explain."
+)
 MOST_FOUND, MOST_LETTERS = 1000, 100
 """Images that a search selects at most, and letters of what is searched for."""
 
@@ -79,15 +85,19 @@ def _plots(found: Embedding) -> None:
 
 
 def _search(found: Embedding) -> tuple[tuple[int, ...] | None, str]:
-    """The images whose id holds what was typed, and a name for that search; nothing for an empty field."""
+    """The images whose id or class holds what was typed, and a name for that search; nothing for an empty field."""
     with st.container(width=360):
-        text = widgets.text("Search by image id", "search", MOST_LETTERS, placeholder="part of an id").strip()
+        options = {"placeholder": "part of an id, or a class", "help": SEARCH_HELP}
+        text = widgets.text("Find in id or class", "search", MOST_LETTERS, **options).strip().lower()
     if not text:
         return None, ""
-    rows = tuple(row for row, name in enumerate(found.ids) if text.lower() in name.lower())
+    classes = [text in name.lower() for name in found.classes]
+    rows = tuple(
+        row for row, name in enumerate(found.ids) if text in name.lower() or classes[found.labels[row]]
+    )
     if not rows:
-        st.caption(widgets.plain(f"No id of {len(found.ids):,} holds {text!r}."))
+        st.caption(widgets.plain(f"No id and no class of {len(found.ids):,} images holds {text!r}."))
         return None, ""
     if len(rows) > MOST_FOUND:
-        st.caption(f"{len(rows):,} ids hold it; the first {MOST_FOUND:,} are selected.")
+        st.caption(f"{len(rows):,} images fit; the first {MOST_FOUND:,} are selected.")
     return rows[:MOST_FOUND], hashlib.sha256(repr((text, found.request)).encode()).hexdigest()[:12]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -13,7 +12,16 @@ from data.datasets import DatasetError, ImageSource
 from xai import tables
 from xai.embedding import Embedding, Said
 from xai.embedding_words import mean_percent, percent
-from xai.ui import dataset_images, embedding_data, embedding_numbers, image_cards, links, state, widgets
+from xai.ui import (
+    controls,
+    dataset_images,
+    embedding_data,
+    embedding_numbers,
+    image_cards,
+    links,
+    state,
+    widgets,
+)
 from xai.ui.image_cards import Card, Line, Sheet
 
 PAGE = 48
@@ -24,7 +32,7 @@ EXPLAIN = "xai/ui/pages/explain.py"
 def draw(found: Embedding, rows: tuple[int, ...], step: int) -> None:
     """The selection in numbers, as cards and as a table to take home; `step` is the severity shown (0: clean)."""
     if not rows:
-        st.caption("Draw around points, click one, or search by id to see the images.")
+        st.caption("Draw around points, click one, or type an id or a class above to see the images.")
         return
     st.subheader(f"{len(rows):,} {'image' if len(rows) == 1 else 'images'} selected", anchor=False)
     chosen = np.array(rows)
@@ -91,7 +99,17 @@ def _page(rows: tuple[int, ...]) -> tuple[int, ...]:
     if pages == 1:
         return rows
     with st.container(width=200):
-        number = int(widgets.number(f"Page, of {pages:,}", "embed_page", (1, pages), 1, 1, st.number_input))
+        number = int(
+            widgets.number(
+                f"Page, of {pages:,}",
+                "embed_page",
+                (1, pages),
+                1,
+                1,
+                st.number_input,
+                help=f"{PAGE} images on each.",
+            )
+        )
     return rows[PAGE * (number - 1) : PAGE * number]
 
 
@@ -108,8 +126,7 @@ def _cards(found: Embedding, rows: Sequence[int], step: int, key: str, label: st
     ]
     opened = image_cards.draw(cards, _sheet(found, rows), key, label)
     if opened is not None and opened in set(found.ids):
-        state.adopt(opening(found, opened, step))
-        st.switch_page(EXPLAIN)
+        state.open_page(EXPLAIN, opening(found, opened, step), controls.LINK_KEYS)
 
 
 def _lines(found: Embedding, row: int, step: int) -> tuple[Line, ...]:
@@ -167,10 +184,12 @@ def _neighbours(found: Embedding, row: int, step: int) -> None:
 
 def _take_home(found: Embedding, rows: np.ndarray, step: int) -> None:
     """The selection as CSV."""
-    options: dict[str, Any] = {"on_click": "ignore", "icon": ":material/download:"}
     label = f"CSV of {len(rows):,} image{'' if len(rows) == 1 else 's'}"
     make = lambda: tables.as_csv(image_rows(found, rows, step))  # noqa: E731
-    st.download_button(label, make, "selection.csv", "text/csv", key="selection.csv", **options)
+    help_words = (
+        "Ids, classes, places in both maps, and what each network says of the images that are selected."
+    )
+    widgets.download(label, make, "selection.csv", "text/csv", key="selection.csv", help=help_words)
 
 
 def image_rows(found: Embedding, rows: np.ndarray, step: int) -> list[dict[str, str | int | float | None]]:

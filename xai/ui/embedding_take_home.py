@@ -10,16 +10,19 @@ from xai import embedding_export, tables
 from xai.embedding import Embedding
 from xai.export import safe_stem
 from xai.figure_embedding import MapStyle, embedding_figure
-from xai.ui import embedding_data, network_data
+from xai.ui import embedding_data, network_data, widgets
 from xai.ui.scatter import Look
 
+DRAW_HELP = (
+    "Drawn in the file formats for papers, with what is switched on above; hidden classes are drawn too."
+)
 PARQUET = "application/vnd.apache.parquet"
 
 
 def draw(found: Embedding, colouring: str, look: Look, step: int) -> None:
     """The figure with the colours of the page, and buttons; what they give is made when they are pressed."""
     with st.expander("The figure to take home"):
-        if not st.toggle("Draw it", key="embedding figure"):
+        if not widgets.switch("Draw it", "embed_figure", False, st.toggle, help=DRAW_HELP):
             st.caption("It has the colours and the severity chosen above.")
             return
         style = _style(found, colouring, look, step)
@@ -72,12 +75,4 @@ def _files(found: Embedding, style: MapStyle) -> None:
     }
     with st.container(horizontal=True):
         for label, (name, media_type, make) in files.items():
-            st.download_button(
-                label,
-                make,
-                name,
-                media_type,
-                key=f"take {name}",
-                on_click="ignore",
-                icon=":material/download:",
-            )
+            widgets.download(label, make, name, media_type, key=f"take {name}")

@@ -27,6 +27,10 @@ WORDS = {
     "severity": "severity",
     "transition": "what degradation does",
 }
+COLOUR_HELP = (
+    "Label is the true class, prediction what each network answers. From 11 classes on markers differ too; names at "
+    "centres and the table of classes below tell them without colour."
+)
 MOST_THUMBNAILS = 20_000
 MOST_BARE = 4
 """So few points have no density."""
@@ -39,14 +43,36 @@ def choose(found: Embedding) -> tuple[str, Look]:
     degraded = bool(found.maps[0].degraded)
     offered = [name for name in COLOURINGS if degraded or name not in ("severity", "transition")]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        colouring = widgets.one_of("Colour by", "colour", offered, "label", WORDS.__getitem__, width=220)
+        colouring = widgets.one_of(
+            "Colour by", "colour", offered, "label", WORDS.__getitem__, width=220, help=COLOUR_HELP
+        )
         arrows = degraded and widgets.switch(
             "Arrows", "arrows", True, help="From each image when clean to where it is when degraded."
         )
-        centres = widgets.switch("Names at centres", "centres", False)
-        hulls = widgets.switch("Outlines", "hulls", False)
-        density = widgets.switch("Density", "density", False)
-        larger = widgets.number("Size of points", "point_size", (0.5, 2.0), 1.0, 0.25, width=160)
+        centres = widgets.switch(
+            "Names at centres",
+            "centres",
+            False,
+            help="The name of each class where the middle of its clean images lies.",
+        )
+        hulls = widgets.switch(
+            "Outlines",
+            "hulls",
+            False,
+            help="A line around the 90 % of each class's clean images that are nearest to its middle.",
+        )
+        density = widgets.switch(
+            "Density", "density", False, help="Lines of equal density of all clean images."
+        )
+        larger = widgets.number(
+            "Size of points",
+            "point_size",
+            (0.5, 2.0),
+            1.0,
+            0.25,
+            width=160,
+            help="1 is a size that fits the number of images.",
+        )
     count = len(found.ids)
     size = larger * embedding_looks.diameter(count, HEIGHT * HEIGHT)
     return colouring, Look(

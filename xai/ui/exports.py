@@ -19,6 +19,7 @@ FORMATS: dict[str, tuple[str, int, str, str]] = {
 }
 """Label of a button: format, dots per inch, file name, media type."""
 ARCHIVE = "archive"
+ZIP_HELP = "Explains every picture with the choices of this page: figure, raw maps and manifest of each."
 
 
 def draw(done: Comparison, style: Style) -> None:
@@ -27,20 +28,18 @@ def draw(done: Comparison, style: Style) -> None:
     with st.container(horizontal=True):
         for label, (file_format, dpi, name, media_type) in FORMATS.items():
             make = _figure_file(done, style, file_format, dpi)
-            _button(label, make, f"{stem}-{name}", media_type)
-        _button("Raw maps (.npz)", lambda: export.npz(export.raw_arrays(done)), f"{stem}-heatmaps.npz")
+            widgets.download(label, make, f"{stem}-{name}", media_type)
+        widgets.download(
+            "Raw maps (.npz)", lambda: export.npz(export.raw_arrays(done)), f"{stem}-heatmaps.npz"
+        )
         manifest = f"{stem}-manifest.json"
-        _button("Manifest (.json)", lambda: export.manifest_file(done, style), manifest, "application/json")
+        widgets.download(
+            "Manifest (.json)", lambda: export.manifest_file(done, style), manifest, "application/json"
+        )
     st.caption(
         "The manifest draws the same figure again: `python -m xai reproduce MANIFEST IMAGE`. "
         "PDF and SVG keep text as text."
     )
-
-
-def _button(
-    label: str, make: Callable[[], bytes], name: str, media_type: str = "application/octet-stream"
-) -> None:
-    st.download_button(label, make, name, media_type, on_click="ignore", icon=":material/download:")
 
 
 def _figure_file(done: Comparison, style: Style, file_format: str, dpi: int) -> Callable[[], bytes]:
@@ -50,13 +49,15 @@ def _figure_file(done: Comparison, style: Style, file_format: str, dpi: int) -> 
 def draw_all(offer: pictures.Offer, request: Request, style: Style) -> None:
     """One ZIP of every picture, made on demand with progress, and kept until something is chosen otherwise."""
     key = repr((offer.sources, request, style))
-    if st.button(f"Make a ZIP of all {len(offer.sources)} pictures", icon=":material/folder_zip:"):
+    if st.button(
+        f"Make a ZIP of all {len(offer.sources)} pictures", icon=":material/folder_zip:", help=ZIP_HELP
+    ):
         st.session_state[ARCHIVE] = (key, *_archive(offer, request, style))
     made = st.session_state.get(ARCHIVE)
     if made and made[0] == key:
         for problem in made[2]:
             st.warning(widgets.plain(problem))
-        _button("Download the ZIP", lambda: made[1], "figures.zip", "application/zip")
+        widgets.download("Download the ZIP", lambda: made[1], "figures.zip", "application/zip")
 
 
 def _archive(offer: pictures.Offer, request: Request, style: Style) -> tuple[bytes, list[str]]:

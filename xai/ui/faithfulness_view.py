@@ -16,12 +16,14 @@ EXPLANATION = (
     "Insertion brings them back first: a faithful map makes it rise at once. Beside it, a random map on the same grid."
 )
 
+CURVES_HELP = "Shows the network the clean picture about a hundred times, with more and more pixels changed."
+
 
 def draw(done: Comparison) -> None:
     """Curves of the first method's clean maps beside a random map."""
     with st.expander("Faithfulness: deletion and insertion"):
         st.caption(EXPLANATION)
-        if not widgets.switch("Compute the curves (a few seconds)", "curves", False):
+        if not widgets.switch("Compute the curves (a few seconds)", "curves", False, help=CURVES_HELP):
             return
         method = done.request.methods[0]
         for letter, result in words.lettered(done):

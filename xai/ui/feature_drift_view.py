@@ -18,6 +18,7 @@ from xai.ui.job import Report
 
 KEYS = ("drift_of", "every_layer", *channel_data.KEYS)
 OF = {"picture": "this picture", "images": "images of a dataset"}
+OF_HELP = "One picture is an anecdote; over images of a dataset there are medians and quartiles, and it takes a while."
 MOST_IMAGES = 200
 """Images that a page measures: each is shown at every severity to every network."""
 
@@ -29,7 +30,14 @@ def draw(done: FeatureComparison, models: Sequence[Model], style: Style) -> None
         st.caption("Choose a degradation and a severity above 0.")
         return
     of = widgets.one_of(
-        "Measured on", "drift_of", list(OF), "picture", OF.__getitem__, st.radio, horizontal=True
+        "Measured on",
+        "drift_of",
+        list(OF),
+        "picture",
+        OF.__getitem__,
+        st.radio,
+        horizontal=True,
+        help=OF_HELP,
     )
     drifting = _drifting(done)
     hashes = tuple((model.name, model.card.sha256) for model in models)
@@ -96,7 +104,12 @@ def _show(
 ) -> None:
     """The figure with its manifest, and the numbers; `of` is what was measured, for the names of files."""
     title = degradations.DEGRADATIONS[rows[0].degradation].title
-    every = widgets.switch("All layers, also those within blocks", "every_layer", False)
+    every = widgets.switch(
+        "All layers, also those within blocks",
+        "every_layer",
+        False,
+        help="Besides whole blocks, every layer that can be looked at.",
+    )
     names = [result.model for result in done.results]
     stem = export.safe_stem("-".join(["layers", *names, of, rows[0].degradation]))
     network_data.show(

@@ -18,7 +18,7 @@ from xai import (
 )
 from xai.feature_maps import ORDERS, FeatureComparison, LayerResult
 from xai.figures import Style
-from xai.ui import explaining, image_cards, links, network_data, showing, state, widgets
+from xai.ui import channel_page, explaining, image_cards, links, network_data, showing, state, widgets
 from xai.ui.image_cards import Card, Line, Sheet
 from xai.view_words import view_sentences
 
@@ -56,8 +56,8 @@ def gallery(done: FeatureComparison, style: Style) -> None:
             )
             _scale(done, result, style)
         if opened is not None:
-            state.adopt(_link(done, result, int(opened.rpartition(" ")[2])))
-            st.switch_page(CHANNEL_PAGE)
+            link = _link(done, result, int(opened.rpartition(" ")[2]))
+            state.open_page(CHANNEL_PAGE, link, channel_page.LINK_KEYS)
 
 
 def _link(done: FeatureComparison, result: LayerResult, channel: int) -> links.Choices:
@@ -153,7 +153,7 @@ def take_home(done: FeatureComparison, style: Style) -> None:
                 ),
             }
             for label, (content, name) in files.items():
-                st.download_button(label, content, name, on_click="ignore", icon=":material/download:")
+                widgets.download(label, content, name)
         st.caption("`python -m xai reproduce MANIFEST IMAGE` draws the same figure again.")
 
 

@@ -15,7 +15,7 @@ from xai.feature_visualization import Settings
 from xai.figure_visualization import PanelStyle
 from xai.inversion import INVERSION
 from xai.inversion_export import Inversions
-from xai.ui import channel_jobs, network_data, take_home, widgets
+from xai.ui import channel_jobs, help_texts, network_data, take_home, widgets
 from xai.ui.growing import Growing
 from xai.ui.job import Report
 from xai.visualization_store import Kept
@@ -29,7 +29,11 @@ def draw(done: FeatureComparison, models: Sequence[Model]) -> None:
     st.subheader("What of the picture survives in this layer", anchor=False)
     with st.container(width=320):
         usual = str(INVERSION.steps)
-        steps = int(widgets.one_of("Steps of each picture made", "inversion_steps", STEPS, usual))
+        steps = int(
+            widgets.one_of(
+                "Steps of each picture made", "inversion_steps", STEPS, usual, help=help_texts.STEPS
+            )
+        )
     _inverted(done, models, steps)
     _caricatured(done, models, steps)
 

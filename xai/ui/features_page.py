@@ -38,6 +38,12 @@ LINK_KEYS = (
     *feature_survival.KEYS,
 )
 
+ORDER_HELP = (
+    "Which channels come first. What the order goes by stands below, and its number under each channel."
+)
+SHOWN_HELP = "Of each network, side by side on one page."
+PAGE_HELP = "The next channels in the order that was chosen."
+
 
 def draw() -> None:
     """Draw the page; what can't be done is said in one sentence."""
@@ -117,10 +123,16 @@ def _request(
     degraded = degrading.degradation != "none" and degrading.severity > 0
     offered = [name for name, order in ORDERS.items() if degraded or not order.compares]
     titles = {name: ORDERS[name].title for name in offered}
-    order = widgets.one_of("Order of channels", "order", offered, "maximum", titles.__getitem__)
+    order = widgets.one_of(
+        "Order of channels", "order", offered, "maximum", titles.__getitem__, help=ORDER_HELP
+    )
     st.caption(ORDERS[order].description)
     target = controls.target(chosen, picture)
-    count = int(widgets.one_of("Channels on the page", "shown", [str(number) for number in SHOWN], "16"))
+    count = int(
+        widgets.one_of(
+            "Channels on the page", "shown", [str(number) for number in SHOWN], "16", help=SHOWN_HELP
+        )
+    )
     start = _start(chosen, layers, count)
     return FeatureRequest(
         tuple(model.name for model in chosen.models),
@@ -143,7 +155,9 @@ def _start(chosen: Networks, layers: dict[str, str], count: int) -> int:
     pages = -(-most // count)
     if pages == 1:
         return 0
-    page = widgets.number(f"Page of channels, of {pages:,}", "first", (1, pages), 1, 1, st.number_input)
+    page = widgets.number(
+        f"Page of channels, of {pages:,}", "first", (1, pages), 1, 1, st.number_input, help=PAGE_HELP
+    )
     return (int(page) - 1) * count
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 from models.registry import Model
 from xai import feature_maps
 from xai.feature_maps import LayerInfo
-from xai.ui import network_drawing, state, widgets
+from xai.ui import help_texts, network_drawing, state, widgets
 
 
 def _offered(model: Model) -> dict[str, LayerInfo]:
@@ -26,7 +26,7 @@ def choose(model: Model, key: str, default: str, label: str, more: Mapping[str, 
     titles = {name: f"{name} ({words(info.grid, info.channels)})" for name, info in _offered(model).items()}
     titles = {**(more or {}), **titles}
     usual = default if default in titles else next(reversed(titles))
-    return widgets.one_of(label, key, list(titles), usual, titles.__getitem__)
+    return widgets.one_of(label, key, list(titles), usual, titles.__getitem__, help=help_texts.LAYER)
 
 
 def draw(model: Model, key: str, chosen: str, label: str) -> None:

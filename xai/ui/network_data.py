@@ -11,7 +11,7 @@ from models import zoo
 from models.cards import Card
 from xai import ablations, export, figures, network_table, papers
 from xai.network_table import Network, Untrained
-from xai.ui import explaining, exports, result_data
+from xai.ui import explaining, exports, result_data, widgets
 
 READ_AGAIN = 10
 """Seconds after which cards are read again: a training may have ended."""
@@ -91,9 +91,7 @@ def show(
         for label, (file_format, dpi, name, media_type) in exports.FORMATS.items():
             content = _file(make, file_format, dpi)
             where = f"{export.safe_stem(stem)}-{name}"
-            st.download_button(
-                label, content, where, media_type, key=where, on_click="ignore", icon=":material/download:"
-            )
+            widgets.download(label, content, where, media_type, key=where)
 
 
 def _file(make: Callable[[], Any], file_format: str, dpi: int) -> Callable[[], bytes]:

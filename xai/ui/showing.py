@@ -20,6 +20,8 @@ def one_sentence() -> Iterator[None]:
     """What can't be done is said in one sentence on the page; the libraries below raise `ValueError`s made for that."""
     try:
         yield
+    except widgets.NothingYet as missing:
+        st.info(widgets.plain(missing))
     except ValueError as error:
         st.error(widgets.plain(error), icon=":material/error:")
 
@@ -36,7 +38,14 @@ def pick(offer: Offer) -> str | None:
     names = dict(zip(offer.sources, offer.names, strict=True))
     with st.expander(f"All {len(names)} pictures"):
         st.image(list(offer.thumbnails), list(offer.names), width=96, alt=list(offer.names))
-    return widgets.one_of("Picture to look at", "look", list(names), offer.sources[0], names.__getitem__)
+    return widgets.one_of(
+        "Picture to look at",
+        "look",
+        list(names),
+        offer.sources[0],
+        names.__getitem__,
+        help="Each upload by its name; all of them go into the ZIP.",
+    )
 
 
 def ignored() -> None:

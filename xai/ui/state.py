@@ -7,23 +7,31 @@ page is shown; the choices here don't.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import streamlit as st
 
 T = TypeVar("T")
+Choices = dict[str, list[str]]
 CHOICES, UNREAD, IGNORED = "choices", "unread_link", "ignored_link"
 PAGE, SEEDED = "page_drawn", "widgets_with_choices"
+SHOWN, WRITTEN, KEYS = "values_shown", "links_written", "keys_of_link"
+MAX_LINKS = 50
+"""Links of a page that the browser may go back to."""
 MAX_KEYS, MAX_VALUES, MAX_LENGTH = 40, 24, 300
 """What is read of a link at most: its keys, values for each, and characters of each."""
 
 
 def start(page: str) -> None:
-    """Begin to draw a page: the link is read when a session begins; later runs go by what was chosen."""
-    if st.session_state.get(PAGE) != page:
+    """Begin to draw a page: the link is read when a session begins, and when the browser goes back to an earlier one;
+    other runs go by what was chosen."""
+    came = st.session_state.get(PAGE) != page
+    if came:
         _forget_widgets()
     st.session_state[PAGE] = page
     if CHOICES in st.session_state:
+        if _went_back(page, came):
+            _return_to(page, _address())
         return
     keys = list(st.query_params)[:MAX_KEYS]
     found = {key: st.query_params.get_all(key)[:MAX_VALUES] for key in keys}
@@ -41,6 +49,36 @@ def _forget_widgets() -> None:
     for key in st.session_state.get(SEEDED, ()):
         st.session_state.pop(key, None)
     st.session_state[SEEDED] = set()
+
+
+def _address() -> Choices:
+    """What the address says now."""
+    return {key: st.query_params.get_all(key) for key in st.query_params}
+
+
+def _went_back(page: str, came: bool) -> bool:
+    """Whether the browser went back or forward to an earlier address of this page.
+
+    The address may also be an earlier one because the browser has not yet heard of the last: then some widget has
+    another value than it was last seen with, as a run without a reason does not happen.
+    """
+    links = st.session_state.get(WRITTEN, {}).get(page, [])
+    address = _address()
+    if address not in links or (came and not address):  # the column of pages leads to a page without choices
+        return False
+    shown = {} if came else st.session_state.get(SHOWN, {})
+    return (came or address != links[-1]) and all(
+        st.session_state.get(key) == value for key, value in shown.items()
+    )
+
+
+def _return_to(page: str, address: Choices) -> None:
+    """Choose again what an earlier address of the page says, and what is usual of the rest."""
+    choices = st.session_state[CHOICES]
+    for key in st.session_state[KEYS][page]:
+        choices.pop(key, None)
+    choices.update(address)
+    _forget_widgets()
 
 
 def recall(key: str, label: str, read: Callable[[Sequence[str]], T | None], default: T) -> T:
@@ -85,12 +123,31 @@ def adopt(choices: Mapping[str, Sequence[str]]) -> None:
         st.session_state.pop(key, None)
 
 
+def open_page(path: str, choices: Mapping[str, Sequence[str]], keys: Sequence[str]) -> NoReturn:
+    """Go to another page with these choices; `keys` are those of its link, which is then one step of the browser's."""
+    adopt(choices)
+    kept = st.session_state[CHOICES]
+    st.switch_page(path, query_params={key: kept[key] for key in keys if key in kept})
+
+
 def write_link(keys: Sequence[str]) -> None:
     """Make the page's address say what was chosen, for the `keys` that are in use."""
     choices = st.session_state[CHOICES]
     wanted = {key: choices[key] for key in keys if key in choices}
-    if {key: st.query_params.get_all(key) for key in st.query_params} != wanted:
+    if _address() != wanted:
         st.query_params.from_dict(wanted)
+    _remember(wanted, keys)
+
+
+def _remember(link: Choices, keys: Sequence[str]) -> None:
+    """Keep the links that this page had, oldest first, and what its widgets show with the last one."""
+    links = st.session_state.setdefault(WRITTEN, {}).setdefault(st.session_state[PAGE], [])
+    if link in links:
+        links.remove(link)
+    links[:] = [*links[1 - MAX_LINKS :], link]
+    st.session_state.setdefault(KEYS, {})[st.session_state[PAGE]] = tuple(keys)
+    seeded = st.session_state.get(SEEDED, ())
+    st.session_state[SHOWN] = {key: st.session_state[key] for key in seeded if key in st.session_state}
 
 
 def ignored() -> list[str]:

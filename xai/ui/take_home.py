@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import streamlit as st
 
 from xai import tables
+from xai.ui import widgets
 
 
 def raw_and_manifest(stem: str, arrays: Callable[[], bytes], manifest_file: Callable[[], bytes]) -> None:
@@ -30,5 +30,4 @@ def manifest(stem: str, content: Callable[[], bytes]) -> None:
 
 
 def _button(label: str, content: Callable[[], bytes], name: str) -> None:
-    options: dict[str, Any] = {"on_click": "ignore", "icon": ":material/download:"}
-    st.download_button(label, content, name, key=name, **options)
+    widgets.download(label, content, name, key=name)

@@ -9,7 +9,13 @@ from typing import Any
 
 import streamlit as st
 
-from xai.ui import state
+from xai.ui import help_texts, state
+
+BINARY = "application/octet-stream"
+
+
+class NothingYet(ValueError):
+    """There is nothing to show: its sentence says why, and what to do first."""
 
 
 def plain(words: object) -> str:
@@ -114,13 +120,22 @@ def text(label: str, key: str, most: int, **more: Any) -> str:
     return value
 
 
-def switch(label: str, key: str, default: bool, **more: Any) -> bool:
-    """On or off."""
+def switch(label: str, key: str, default: bool, draw: Callable[..., Any] = st.checkbox, **more: Any) -> bool:
+    """On or off, drawn by `draw` (a box to tick or a toggle)."""
 
     def read(values: Sequence[str]) -> bool | None:
         return {"on": True, "off": False}.get(values[0]) if len(values) == 1 else None
 
     state.seed(key, lambda value: isinstance(value, bool), lambda: state.recall(key, label, read, default))
-    value = st.checkbox(label, key=key, **more)
+    value = draw(label, key=key, **more)
     state.keep(key, ["on" if value else "off"], ["on" if default else "off"])
     return value
+
+
+def download(label: str, content: Any, name: str, media_type: str = BINARY, **more: Any) -> None:
+    """A button that gives a file; `content` are its bytes, its text, or a function that makes them when it is pressed.
+
+    Unless `help` says otherwise, its help is what is known of files whose name ends so.
+    """
+    options = {"on_click": "ignore", "icon": ":material/download:", "help": help_texts.of_file(name), **more}
+    st.download_button(label, content, name, media_type, **options)
