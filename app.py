@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from xai.ui import limits, loading, own_shelf
+from xai.ui import limits, loading, own_shelf, upload_room
 
 # Less than Streamlit's own empty space above a page, so that the figure and its slider are seen together, and less
 # beside it in a narrow window, where the figure needs every pixel.
@@ -18,6 +18,7 @@ def main() -> None:
     st.html(ROOM)
     limits.require_good_settings()
     loading.warm_up()
+    upload_room.guard()
     own_shelf.keep_alive()
     st.navigation(
         [

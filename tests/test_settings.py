@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import threading
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +15,11 @@ from streamlit.testing.v1 import AppTest
 
 from xai import settings
 from xai.settings import SETTINGS, Number, SettingError
-from xai.ui import dataset_images, explaining, job, limits, loading, pictures, result_data
-from xai.ui.job import Place, Report, Work
+from xai.ui import dataset_images, explaining, limits, loading, pictures, result_data
+from xai.ui.own_shelf import Shelf
 
 ROOT = Path(__file__).resolve().parents[1]
 NUMBERS = [setting for setting in SETTINGS.values() if isinstance(setting, Number)]
-SECONDS = 60
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number.name)
@@ -127,31 +125,11 @@ def test_a_session_keeps_as_much_as_it_may(variable: str, kept: int, monkeypatch
     monkeypatch.setenv(variable, "1")
     state: dict[str, Any] = {"uploader": [_File(name, 2**19) for name in "abc"]}
     monkeypatch.setattr(pictures.st, "session_state", state)
+    monkeypatch.setattr(pictures.own_shelf, "shelf", Shelf)
     pictures._keep_uploads()
     assert len(state[pictures.UPLOADS]) == kept
     (sentence,) = state[pictures.LEFT_OUT]
     assert sentence.startswith(f"{3 - kept} of 3 files were left out")
-
-
-def test_the_server_runs_as_many_jobs_at_once_as_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    release = threading.Event()
-
-    def work(_report: Report, _cancelled: object) -> None:
-        release.wait(SECONDS)
-
-    task: Work[object] = work
-    before = sum(each.running for each in job._started)
-    monkeypatch.setenv("XAI_JOBS", str(before + 2))
-    first, second, third = Place(), Place(), Place()
-    jobs = [first.start("First", task), second.start("Second", task)]
-    try:
-        with pytest.raises(ValueError, match=f"Third was not started: .* at most {before + 2} long jobs"):
-            third.start("Third", task)
-    finally:
-        release.set()
-        for each in jobs:
-            each.wait(SECONDS)
-    third.start("Third", task).wait(SECONDS)
 
 
 def _page() -> None:

@@ -106,6 +106,9 @@ def _range(setting: Number | Word) -> str:
 JOBS = register(
     Number("XAI_JOBS", 2, 1, 64, "", "long jobs that the server runs at once, of all visitors together")
 )
+QUEUE = register(
+    Number("XAI_QUEUE", 20, 0, 1_000, "", "long jobs that wait for their turn; one more is refused")
+)
 THREADS = register(
     Number("XAI_THREADS", 0, 0, 256, "", "processor threads of one operator", "0: half of the cores")
 )
@@ -126,7 +129,7 @@ FILE_SIZE = register(
         1,
         1_024,
         "MiB",
-        "one uploaded picture; above 25 raise `server.maxUploadSize` as well",
+        "one uploaded picture; above 256 raise `server.maxUploadSize` as well",
     )
 )
 FILE_PIXELS = register(
@@ -139,6 +142,9 @@ SESSION_FILES = register(
 )
 SESSION_SIZE = register(
     Number("XAI_SESSION_MB", 200, 1, 65_536, "MiB", "pictures that one visitor has uploaded, in memory")
+)
+ALL_UPLOADS = register(
+    Number("XAI_UPLOADS_MB", 2_048, 1, 1_048_576, "MiB", "files that all visitors have uploaded, in memory")
 )
 VISUALIZATIONS = register(
     Number("XAI_VISUALIZATION_MB", 2_048, 0, 1_048_576, "MiB", "pictures made for channels, kept on disk")

@@ -14,6 +14,7 @@ from xai.ui.job import Job, Report, Work
 from xai.ui.job_panel import Words, panel, watch
 
 T = TypeVar("T")
+START_HELP = "Runs in the background, with progress and a button that cancels it, and is kept for a while."
 DRAWN, GROWING = "channel_job_drawn", "channel_job_growing"
 
 
@@ -77,13 +78,14 @@ def offer(
 ) -> None:
     """The button that starts a job, and in its place how far it is; below it what became of one that ended early.
 
-    While another job runs it can't be pressed, and says why. `unit` is what the job counts, `growing` the pictures that
-    it shows while it makes them, `left` says what stays of one that was cancelled.
+    While this visitor's other job runs it can't be pressed, and says why. `unit` is what the job counts, `growing` the
+    pictures that it shows while it makes them, `left` says what stays of one that was cancelled.
     """
-    running = PANEL.running()
-    if running is not None and running.title == title:
+    running = PANEL.making(title)
+    if running is not None:
         _watch(running)
         return
+    running = PANEL.mine()
     st.button(
         label,
         key=f"start {title}",
@@ -91,13 +93,13 @@ def offer(
         args=(title, work(key, make), unit, growing),
         icon=":material/play_arrow:",
         disabled=running is not None,
-        help=None if running is None else f"{running.title} is running: wait for it, or cancel it.",
+        help=START_HELP if running is None else f"{running.title} is running: wait for it, or cancel it.",
     )
     _say_end(title, left)
 
 
 def _start(title: str, task: Work[None], unit: str, growing: Growing | None) -> None:
-    if (job := PANEL.begin(title, task, unit)) is not None:
+    if (job := PANEL.begin(title, task, unit, about=title)) is not None:
         st.session_state[GROWING] = (job, growing)
 
 
@@ -105,7 +107,7 @@ def _watch(job: Job[Any]) -> None:
     """The job's progress, with its pictures for the visitor who started it."""
     st.session_state[DRAWN] = job
     started, growing = st.session_state.get(GROWING, (None, None))
-    watch(PANEL, growing.show if growing is not None and started is job else None)
+    watch(PANEL, job, growing.show if growing is not None and started is job else None)
 
 
 def _say_end(title: str, left: Callable[[], str]) -> None:

@@ -17,7 +17,7 @@ from xai.ui import (
     state,
     widgets,
 )
-from xai.ui.job_panel import watch
+from xai.ui.job_panel import engaged
 
 KINDS = {
     True: (":material/call_split:", "What differs"),
@@ -25,6 +25,11 @@ KINDS = {
     None: (":material/help:", "Each network by itself, and what can't be said"),
 }
 """How the answers are sorted: by whether the two networks differ."""
+
+CLOSELY_HELP = "One question with its figures, tables, what was left out, and how it is measured."
+START_HELP = (
+    "Asks both networks about all images in the background; parts that are known already are not made again."
+)
 
 
 def draw() -> None:
@@ -60,15 +65,11 @@ def _is_missing(found: Compared, name: str) -> bool:
 def _offer(study: Study, found: Compared | None, missing: list[Section]) -> None:
     """How far the job is, or the button that starts one for the parts that are not there."""
     title = f"{study.models[0]} against {study.models[1]}, {study.dataset}"
-    running = compare_data.PANEL.running()
-    if running is not None:
-        if running.about != study:
-            st.info(
-                widgets.plain(
-                    f"Another comparison is being made: {running.title}. This one can be started then."
-                )
-            )
-        watch(compare_data.PANEL)
+    running = compare_data.PANEL.mine()
+    if running is not None and running.about != study:
+        words = f"Another comparison is being made: {running.title}. This one can be started then."
+        st.info(widgets.plain(words))
+    if engaged(compare_data.PANEL, study):
         return
     compare_data.PANEL.say_refused()
     job = compare_data.PANEL.seen()
@@ -90,6 +91,7 @@ def _offer(study: Study, found: Compared | None, missing: list[Section]) -> None
         args=(title, compare_data.work(study, tuple(missing)), study),
         icon=":material/play_arrow:",
         type="primary",
+        help=START_HELP,
     )
     if found is None:
         compare_take_home.offer_shipped()
@@ -125,6 +127,13 @@ def _choose(found: Compared) -> Section:
     titles = {name: section(name).title for name in names}
     st.divider()
     chosen = widgets.one_of(
-        "Look closely at", "compare_part", names, names[0], titles.__getitem__, st.radio, horizontal=True
+        "Look closely at",
+        "compare_part",
+        names,
+        names[0],
+        titles.__getitem__,
+        st.radio,
+        horizontal=True,
+        help=CLOSELY_HELP,
     )
     return section(chosen)

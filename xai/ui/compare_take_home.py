@@ -17,7 +17,7 @@ from xai.evaluation import Cancelled
 from xai.export import safe_stem
 from xai.ui import compare_data, explaining, state, widgets
 from xai.ui.job import Report, Work
-from xai.ui.job_panel import Words, panel, watch
+from xai.ui.job_panel import Words, engaged, panel
 
 PANEL = panel(
     "comparison_report",
@@ -43,17 +43,12 @@ def draw(study: Study, found: Compared) -> None:
     key = ("comparison report", compare_data.state_of(study), tuple(found.found), pictures)
     kept_zip: bytes | None = explaining.results().get(key)
     title = f"report, {' against '.join(study.models)}, {study.dataset}"
-    running = PANEL.running()
     if kept_zip is not None:
         name = safe_stem("-".join(["compare", *study.models, study.dataset])) + ".zip"
         st.download_button(
             "Report (.zip)", kept_zip, name, "application/zip", on_click="ignore", icon=":material/download:"
         )
-    elif running is not None:
-        if running.about != key:
-            st.caption(widgets.plain(f"Another report is being made: {running.title}."))
-        watch(PANEL)
-    else:
+    elif not engaged(PANEL, key):
         PANEL.say_refused()
         if (seen := PANEL.seen()) is not None and seen.about == key:
             PANEL.say_error()

@@ -16,7 +16,7 @@ from xai.evaluation_store import data_sha256
 from xai.projection import METHODS
 from xai.ui import channel_data, dataset_images, explaining, widgets
 from xai.ui.job import Report, Work
-from xai.ui.job_panel import Words, panel, watch
+from xai.ui.job_panel import Words, engaged, panel, watch
 
 AT_ONCE = 1_000
 """Images whose maps are made while the visitor waits."""
@@ -56,10 +56,10 @@ def get(request: EmbeddingRequest) -> Embedding | None:
     found: Embedding | None = explaining.results().get(key_of(request)) or _read(request)
     if found is not None:
         return found
-    job = PANEL.running() or PANEL.seen()
+    job = PANEL.making(key_of(request)) or PANEL.seen()
     if job is not None and job.about == key_of(request):
         if job.running:
-            watch(PANEL)
+            watch(PANEL, job)
             return None
         PANEL.say_error()
     PANEL.say_refused()
@@ -104,7 +104,7 @@ def _keep(request: EmbeddingRequest, found: Embedding) -> Embedding:
 def _offer(request: EmbeddingRequest, count: int) -> None:
     """The button that starts the work on many images, or what it has to wait for."""
     title = _title(request, count)
-    running = PANEL.running()
+    running = PANEL.mine()
     st.info(
         widgets.plain(
             f"The {title} has not been made yet. That takes some minutes and goes on in the background; "
@@ -112,8 +112,7 @@ def _offer(request: EmbeddingRequest, count: int) -> None:
             + (" Another map is being made: this one can be started when that ends." if running else "")
         )
     )
-    if running is not None:
-        watch(PANEL)
+    if engaged(PANEL):
         return
     st.button(
         "Make the maps",
@@ -121,6 +120,7 @@ def _offer(request: EmbeddingRequest, count: int) -> None:
         on_click=PANEL.start,
         args=(title, _work(request), key_of(request)),
         icon=":material/play_arrow:",
+        help="Runs in the background, with progress and a button that cancels it; what is done is kept for everybody.",
         type="primary",
     )
 

@@ -14,7 +14,7 @@ from xai import own_layers, own_network, tables
 from xai.own_network_rows import Check
 from xai.ui import dataset_images, own_network_data, own_shelf, widgets
 from xai.ui.job import Place, Report, Work
-from xai.ui.job_panel import Panel, Words, watch
+from xai.ui.job_panel import Panel, Words, engaged
 from xai.ui.own_shelf import OwnFile
 
 CHECKS, PLACE = "own_checks", "own_check_place"
@@ -68,9 +68,7 @@ def check(file: OwnFile, request: Request, brought: Brought) -> Check | None:
     )
     _adopt()
     known: Check | None = st.session_state.get(CHECKS, {}).get(own_network_data.key_of(file, request))
-    if PANEL.running() is not None:
-        watch(PANEL)
-    else:
+    if not engaged(PANEL):
         PANEL.say_refused()
         PANEL.say_error()
         _choose(file, request, brought)

@@ -11,7 +11,7 @@ import streamlit as st
 from data import archive, folder_check, uploads
 from data.datasets import DatasetError, Progress
 from data.folder_listing import DEFAULT_SIZE, Skipped
-from xai.ui import dataset_images, explaining, job_panel, own_network_view, own_shelf, widgets
+from xai.ui import dataset_images, explaining, job_panel, own_network_view, own_shelf, upload_room, widgets
 from xai.ui.own_shelf import Archive
 
 UPLOADER, REFUSED, WAITING = "own_archive_uploader", "own_archive_refused", "own_archive_waiting"
@@ -110,6 +110,7 @@ def bar() -> Progress:
 
 
 def _put(uploaded: object, progress: Progress) -> None:
+    upload_room.check(uploaded)
     shelf = own_shelf.shelf()
     if len(shelf.archives) >= own_shelf.MOST_ARCHIVES:
         raise DatasetError(

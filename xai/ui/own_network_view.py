@@ -9,7 +9,7 @@ import streamlit as st
 from models import external, state_dicts
 from models.nearest import Fit
 from models.registry import ARCHITECTURES
-from xai.ui import own_network_data, own_shelf, widgets
+from xai.ui import own_network_data, own_shelf, upload_room, widgets
 from xai.ui.own_network_data import Entry, Looked
 from xai.ui.own_shelf import OwnFile
 
@@ -49,6 +49,7 @@ def _take() -> None:
     if not own_shelf.is_new(uploaded):
         return
     try:
+        upload_room.check(uploaded)
         own_shelf.shelf().put_file(uploaded, uploaded.name, uploaded.size)
     except ValueError as error:
         st.session_state[REFUSED] = str(error)

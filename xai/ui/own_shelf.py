@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
+
+from xai.ui import visitors
 
 if TYPE_CHECKING:
     from data.folder_check import Checked
@@ -29,6 +32,7 @@ MOST_ARCHIVES = 4
 MOST_BYTES = 4 * 2**30
 """Files of weights of all visitors together."""
 _CHUNK = 2**20
+_reading = threading.BoundedSemaphore(2)  # a file may take its size in memory twice while it is read
 
 
 class ShelfError(ValueError):
@@ -67,6 +71,9 @@ class Shelf:
     token: str = field(default_factory=lambda: secrets.token_hex(8))
     file: OwnFile | None = None
     archives: dict[str, Archive] = field(default_factory=dict)
+    visitor: str = ""
+    _also: dict[str, Callable[[], None]] = field(default_factory=dict)
+    _left: float | None = None
     _folder: tempfile.TemporaryDirectory[str] | None = None
     _going: threading.Timer | None = None
     _dropped: bool = False
@@ -87,12 +94,14 @@ class Shelf:
             path = Path(self._folder.name) / token
             try:
                 _copy(source, path)
-                state_dicts.read(path, name)
+                with _reading:
+                    state_dicts.read(path, name)
             except BaseException:
                 path.unlink(missing_ok=True)
                 raise
             self.forget_file()
             self.file = OwnFile(path, state_dicts.shown(name), size, token)
+            self._go_soon()
             return self.file
 
     def forget_file(self) -> None:
@@ -111,6 +120,7 @@ class Shelf:
                 uploads.drop(archive.name)
             if not self._dropped:
                 self.archives[archive.name] = archive
+            self._go_soon()
 
     def forget_archive(self, name: str) -> None:
         """Drop pictures of this visitor; other visitors with the same ones keep theirs."""
@@ -120,6 +130,12 @@ class Shelf:
             if self.archives.pop(name, None) is not None:
                 uploads.drop(name)
 
+    def also(self, what: str, let_go: Callable[[], None]) -> None:
+        """Call `let_go` with the rest when the session is over, in the place of an earlier one for the same."""
+        with self._lock:
+            self._also[what] = let_go
+            self._go_soon()
+
     def drop(self) -> None:
         """Forget everything."""
         with self._lock:
@@ -127,6 +143,9 @@ class Shelf:
             self.forget_file()
             for name in list(self.archives):
                 self.forget_archive(name)
+            for let_go in self._also.values():
+                let_go()
+            self._also.clear()
             if self._folder is not None:
                 self._folder.cleanup()
                 self._folder = None
@@ -134,16 +153,31 @@ class Shelf:
     def leave(self) -> None:
         """The visitor is disconnected: drop everything soon."""
         with self._lock:
-            self._going = threading.Timer(GRACE, self.drop)
-            self._going.daemon = True
-            self._going.start()
+            self._left = time.monotonic()
+            self._go_soon()
 
     def stay(self) -> None:
         """The visitor is here."""
         with self._lock:
             if self._going is not None:
                 self._going.cancel()
-            self._going, self._dropped = None, False
+            self._going, self._left, self._dropped = None, None, False
+
+    @property
+    def here(self) -> bool:
+        """Whether the visitor is connected, or was until a moment ago."""
+        left = self._left
+        return left is None or time.monotonic() - left < GRACE
+
+    def _go_soon(self) -> None:
+        """Set the timer for a visitor who has left; there is none for a shelf with nothing on it."""
+        if self._left is None or (self._going is not None and self._going.is_alive()):
+            return
+        if not (self.file or self.archives or self._also):
+            return
+        self._going = threading.Timer(GRACE, self.drop)
+        self._going.daemon = True
+        self._going.start()
 
 
 _shelves: weakref.WeakSet[Shelf] = weakref.WeakSet()
@@ -175,15 +209,20 @@ def _guard(token: str, _shelf: Shelf) -> Shelf:
 def shelf() -> Shelf:
     """This visitor's shelf."""
     found: Shelf = st.session_state.setdefault(SHELF, Shelf())
+    found.visitor = visitors.name()
     _shelves.add(found)
     _guard(found.token, found)
     return found
 
 
 def keep_alive() -> None:
-    """Say, on every run of any page, that the visitor is here, where there is anything to keep."""
-    if SHELF in st.session_state:
-        shelf()
+    """Say, on every run of any page, that the visitor is here."""
+    shelf()
+
+
+def is_here(visitor: str) -> bool:
+    """Whether a visitor has a page open, or had until a moment ago."""
+    return any(each.here and each.visitor == visitor for each in list(_shelves))
 
 
 def datasets() -> dict[str, str]:

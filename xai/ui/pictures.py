@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -14,7 +15,7 @@ from data.datasets import DatasetError
 from xai import settings
 from xai.comparison import Picture, picture_from_dataset, picture_from_image
 from xai.export import find_picture
-from xai.ui import dataset_images, limits, own_shelf, state, widgets
+from xai.ui import dataset_images, limits, own_shelf, state, upload_room, widgets
 from xai.ui.explaining import results
 
 THUMBNAIL = 96
@@ -170,16 +171,26 @@ def _uploads() -> Offer:
 
 def _keep_uploads() -> None:
     """Keep the files beside the widget, which forgets them when another page is shown; as many as a batch may hold."""
-    files, total = st.session_state["uploader"], 0
+    uploaded = st.session_state["uploader"]
+    refused = {file.file_id: words for file in uploaded if (words := upload_room.refusal(file))}
+    files, total = [file for file in uploaded if file.file_id not in refused], 0
     kept: dict[str, Upload] = {}
     for file in files[: settings.SESSION_FILES.value()]:
         total += file.size
         if total <= settings.SESSION_SIZE.bytes():
             kept[file.file_id] = Upload(file.file_id, file.name, file.getvalue())
+            upload_room.keep(kept[file.file_id])
     left = len(files) - len(kept)
     allowed = f"{settings.SESSION_FILES.value()} files and {settings.SESSION_SIZE.value()} MiB"
-    words = f"{left} of {len(files)} files were left out: a batch may hold {allowed}."
-    st.session_state[UPLOADS], st.session_state[LEFT_OUT] = kept, (words,) if left else ()
+    problems = [f"{left} of {len(files)} files were left out: a batch may hold {allowed}."] if left else []
+    st.session_state[UPLOADS], st.session_state[LEFT_OUT] = kept, (*refused.values(), *problems)
+    own_shelf.shelf().also("pictures", partial(_let_go, kept, upload_room.forgetting()))
+
+
+def _let_go(kept: dict[str, Upload], forget_files: Callable[[], None]) -> None:
+    """Drop what a session that is over has kept."""
+    kept.clear()
+    forget_files()
 
 
 def _forget_uploads() -> None:

@@ -17,7 +17,7 @@ from xai import results
 from xai.evaluation_grid import SETS, Cell, grid
 from xai.ui import explaining, own_shelf, widgets
 from xai.ui.job import Job, Report
-from xai.ui.job_panel import Words, panel, watch
+from xai.ui.job_panel import Words, engaged, panel
 
 IMAGES, MOST_IMAGES, STEP = 200, 2_000, 100
 MOST_CELLS = 120
@@ -41,11 +41,12 @@ def draw() -> None:
     running = PANEL.running()
     # Open also when it has ended, for those who saw it running: the box holds what became of it.
     with st.expander("Compute more answers: a small sweep", expanded=PANEL.seen() is not None):
-        if running is not None:
-            watch(PANEL)
+        if running is not None and engaged(PANEL):
             return
-        if (job := PANEL.place().job) is not None:
-            _say_outcome(job)
+        for ended in (PANEL.seen(), PANEL.place().last):
+            if ended is not None and not ended.running:
+                _say_outcome(ended)
+                break
         PANEL.say_refused()
         _choose()
 

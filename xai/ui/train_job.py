@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -17,7 +18,7 @@ from models.recipes import FITTED, fitted
 from xai import figure_networks, figures, network_curves, own_training, training
 from xai.network_curves import Curve, CurveError
 from xai.own_training import Cost, Outcome, Wish
-from xai.ui import explaining, train_choice, widgets
+from xai.ui import explaining, own_shelf, train_choice, widgets
 from xai.ui.job import Job, Report, Work
 from xai.ui.job_panel import Words, panel
 from xai.ui.train_choice import Pictures
@@ -77,19 +78,26 @@ def cost(wish: Wish, pictures: Pictures, samples: int) -> Cost:
 def start(wish: Wish) -> None:
     """Start the training for this visitor, who alone is shown what comes of it."""
     title = f"Training of {wish.initial or wish.architecture} on {train_choice.spoken(wish.dataset)}"
-    live, before = Live(wish), PANEL.place().job
+    live, before = Live(wish), mine()
     job = PANEL.begin(title, work(live), about=live)
     if job is None:
         return
     st.session_state[MINE] = job
-    if before is not None and isinstance(before.about, Live):
-        before.about.forget()
+    if before is not None:
+        _forget(before)
+    own_shelf.shelf().also("training", partial(_forget, job))
+
+
+def _forget(job: Job[Any]) -> None:
+    """Remove what an ended training stored; one that is at work keeps its folder until it is stale."""
+    if isinstance(job.about, Live) and not job.running:
+        job.about.forget()
 
 
 def mine() -> Job[Outcome] | None:
-    """The last training of this server, where this visitor started it."""
-    job = PANEL.place().job
-    return job if job is not None and st.session_state.get(MINE) is job else None
+    """The last training that was started in this session."""
+    job: Job[Outcome] | None = st.session_state.get(MINE)
+    return job
 
 
 def work(live: Live) -> Work[Outcome]:

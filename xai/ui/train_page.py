@@ -6,7 +6,7 @@ import streamlit as st
 
 from xai.own_training import Wish
 from xai.ui import explaining, showing, state, train_choice, train_job, train_outcome, widgets
-from xai.ui.job_panel import watch
+from xai.ui.job_panel import engaged
 from xai.ui.train_choice import MOST_BYTES, Pictures
 from xai.ui.train_job import MOST_SECONDS, PANEL
 
@@ -18,8 +18,7 @@ def draw() -> None:
 
 
 def _draw() -> None:
-    if PANEL.running() is not None:
-        watch(PANEL, _curves)
+    if engaged(PANEL, show=_curves):
         return
     PANEL.say_error()
     PANEL.say_refused()
@@ -32,7 +31,7 @@ def _draw() -> None:
 
 
 def _curves() -> None:
-    job = PANEL.running()
+    job = PANEL.mine()
     if job is not None and isinstance(job.about, train_job.Live):
         train_job.show_curves(job.about.curve(), str(job.about.folder))
 
