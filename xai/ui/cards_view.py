@@ -23,14 +23,8 @@ def draw(card: Card) -> None:
     content = json.dumps(asdict(card), indent=2)
     with st.expander("Whole card"):
         st.code(content, language="json")
-    st.download_button(
-        "Card (.json)",
-        content,
-        f"{card.name}.json",
-        "application/json",
-        on_click="ignore",
-        icon=":material/download:",
-    )
+    help_words = "How it was trained and what was measured, as a program reads it."
+    widgets.download("Card (.json)", content, f"{card.name}.json", "application/json", help=help_words)
 
 
 def facts(row: Network, card: Card) -> Row:

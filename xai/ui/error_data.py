@@ -18,6 +18,11 @@ from xai.results import UNTOUCHED, Board, Condition
 from xai.ui import result_data, widgets
 
 KEYS = ("errors_a", "errors_b", "condition")
+A_HELP = "The network whose errors are looked at."
+B_HELP = "A second network, set beside A on the same images; none shows A alone."
+CONDITION_HELP = (
+    "What was done to the images: nothing (clean), or a degradation of a severity, perhaps repaired."
+)
 FIRST_CONDITION = 2
 """Which condition a new visitor sees: the third degraded one without a repair, where there are so many."""
 
@@ -76,11 +81,12 @@ def choose(board: Board) -> Chosen | None:
     usual = result_data.usual(board, 2)
     columns = st.columns(3)
     with columns[0]:
-        a = widgets.one_of("Network A", "errors_a", board.models, usual[0])
+        a = widgets.one_of("Network A", "errors_a", board.models, usual[0], help=A_HELP)
     others = ["", *(model for model in board.models if model != a)]
     second = next((model for model in usual if model != a), "")
     with columns[1]:
-        b = widgets.one_of("Network B", "errors_b", others, second, lambda name: name or "none")
+        words = lambda name: name or "none"  # noqa: E731
+        b = widgets.one_of("Network B", "errors_b", others, second, words, help=B_HELP)
     conditions = board.conditions_of((a, b) if b else (a,))
     if not conditions:
         st.info(widgets.plain(f"{a} and {b} were never asked under the same condition: choose another pair."))
@@ -88,7 +94,8 @@ def choose(board: Board) -> Chosen | None:
     by_key = {key_of(condition): condition for condition in conditions}
     first = key_of(_first(conditions))
     with columns[2]:
-        name = widgets.one_of("Condition", "condition", list(by_key), first, lambda key: by_key[key].title)
+        title = lambda key: by_key[key].title  # noqa: E731
+        name = widgets.one_of("Condition", "condition", list(by_key), first, title, help=CONDITION_HELP)
     return Chosen(board, a, b, by_key[name])
 
 

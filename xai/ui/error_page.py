@@ -28,6 +28,10 @@ PARTS: dict[str, Callable[[Chosen, Asked], str | None]] = {
 }
 """Each gives the reader if that was chosen there."""
 TITLES = {"classes": "Classes", "confusions": "Confusions", "transitions": "Clean to degraded"}
+PARTS_HELP = (
+    "Classes: accuracy of every class. Confusions: which class is taken for which. Clean to degraded: which answers "
+    "are kept, lost or won when the images get worse, of both networks together."
+)
 LINK_KEYS = (result_data.KEY, *error_data.KEYS, "table", *error_parts.KEYS, *error_gallery.KEYS)
 
 
@@ -51,7 +55,12 @@ def _draw() -> None:
     if chosen is None:
         return
     known = error_data.asked(chosen)
-    options: dict[str, Any] = {"words": TITLES.__getitem__, "draw": st.radio, "horizontal": True}
+    options: dict[str, Any] = {
+        "words": TITLES.__getitem__,
+        "draw": st.radio,
+        "horizontal": True,
+        "help": PARTS_HELP,
+    }
     part = widgets.one_of("Part of the page", "table", list(PARTS), "classes", **options)
     reader = PARTS[part](chosen, known)
     error_gallery.draw(chosen, known, reader, LINK_KEYS)

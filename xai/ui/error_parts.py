@@ -11,7 +11,7 @@ import streamlit as st
 from xai import error_selection, error_tables, figure_errors, pairwise, result_manifest, tables
 from xai.error_selection import BOTH, Asked
 from xai.error_tables import STATES, Confusion
-from xai.ui import error_choice, network_data, network_list, widgets
+from xai.ui import error_choice, network_data, network_list, result_data, widgets
 from xai.ui.error_data import Chosen, differences
 
 KEYS = ("compared", "cells", "shown")
@@ -22,6 +22,11 @@ COMPARED = {
     "b b_clean": ("b", "b_clean", "degraded less clean", "B: {condition} less clean"),
 }
 """Differences by class: two readers, the head of the column, and the words of the choice."""
+COMPARED_HELP = (
+    "Which two accuracies are subtracted in the column of differences: of A and B, or degraded and clean."
+)
+CELLS_HELP = "How many images, or how many in a hundred of the true class. The colours are the same for both."
+SHOWN_HELP = "Rows and columns of the matrix: there are more classes than can be shown at once."
 FEW, NARROW = 12, 75
 """Columns of a matrix of more classes are so many pixels wide, whatever their names."""
 RIGHT, WRONG = (0, 88, 143), (194, 65, 12)
@@ -63,7 +68,9 @@ def _compared(chosen: Chosen, known: Asked) -> str:
         return ""
     condition = chosen.condition.words
     words = {key: COMPARED[key][3].format(condition=condition) for key in offered}
-    return widgets.one_of("Difference by class", "compared", offered, offered[0], words.__getitem__)
+    return widgets.one_of(
+        "Difference by class", "compared", offered, offered[0], words.__getitem__, help=COMPARED_HELP
+    )
 
 
 def _class_words(shares: Mapping[str, Sequence[Any]]) -> str:
@@ -86,7 +93,7 @@ def confusions(chosen: Chosen, known: Asked) -> str | None:
     left, right = st.columns([2, 1])
     with left:
         reader = error_choice.reader(chosen, known)
-    options: dict[str, Any] = {"draw": st.radio, "horizontal": True}
+    options: dict[str, Any] = {"draw": st.radio, "horizontal": True, "help": CELLS_HELP}
     with right:
         cells = widgets.one_of("Cells", "cells", ["counts", "shares"], "counts", CELLS.__getitem__, **options)
     rows = known.reader(reader)
@@ -107,7 +114,8 @@ def _shown(rows: Any, names: Sequence[str]) -> np.ndarray:
         return usual
     first = [names[k] for k in usual]
     label = f"Classes shown, up to {error_tables.MAX_SHOWN} (the most confused of {len(names):,} when empty)"
-    wanted = widgets.some_of(label, "shown", names, (), max_selections=error_tables.MAX_SHOWN)
+    options: dict[str, Any] = {"max_selections": error_tables.MAX_SHOWN, "help": SHOWN_HELP}
+    wanted = widgets.some_of(label, "shown", names, (), **options)
     return np.sort([names.index(name) for name in wanted or first])
 
 
@@ -251,6 +259,6 @@ def _take_home(chosen: Chosen, rows: tables.Rows, stem: str, choices: Mapping[st
     manifest = lambda: result_manifest.manifest(chosen.board, chosen.cells, facts)  # noqa: E731
     with st.container(horizontal=True):
         name = f"{stem}-manifest.json"
-        options: dict[str, Any] = {"on_click": "ignore", "icon": ":material/download:"}
-        st.download_button("Manifest (.json)", manifest, name, "application/json", key=name, **options)
+        options: dict[str, Any] = {"key": name, "help": result_data.MANIFEST_HELP}
+        widgets.download("Manifest (.json)", manifest, name, "application/json", **options)
         network_list.downloads(rows, stem, f"Errors: {stem}.")

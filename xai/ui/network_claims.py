@@ -12,6 +12,7 @@ from xai.tables import Rows
 from xai.ui import network_data, network_list, widgets
 
 PAPERS_KEYS = ("paper",)
+PAPER_HELP = "Only what these papers claim; all of them where none is chosen."
 Width = Literal["small", "medium", "large"] | int
 
 
@@ -23,16 +24,17 @@ def draw_papers() -> None:
     )
     found = network_data.paper_rows()
     sources = list(dict.fromkeys(row.claim.paper for row in found))
-    kept = widgets.some_of("Paper", "paper", sources, [], placeholder="All") or tuple(sources)
+    kept = widgets.some_of("Paper", "paper", sources, [], placeholder="All", help=PAPER_HELP) or tuple(
+        sources
+    )
     cells = papers.table([row for row in found if row.claim.paper in kept])
     widths: dict[str, Width] = {
         "paper": 150,
         "system": 180,
-        "our network": 240,
+        "our network": 250,
         "ours on": 100,
         "caveat": "large",
     }
-    widths |= {"our network": 250, "caveat": "large"}
     _show(cells, ("claimed", "ours", "difference"), widths, "Numbers claimed in papers, and ours.")
     network_list.downloads(cells, "papers", papers.CAPTION, wide=("caveat",))
 

@@ -14,6 +14,7 @@ from xai.network_curves import Curve
 from xai.ui import cards_view, explaining, network_data, showing, widgets
 
 LATENCIES = "latencies"
+MEASURE_HELP = "Runs the network on this server with one image and with 64 at a time; takes some seconds."
 SIDE = 425
 """Width, in px, of the card and of the figure beside it; both fit beside each other in a window of 1400 px."""
 READING = (
@@ -94,7 +95,7 @@ def _latency(card: Card) -> None:
         return
     st.markdown("**Latency**")
     kept: dict[str, list[Latency]] = st.session_state.setdefault(LATENCIES, {})
-    if st.button("Measure latency here", icon=":material/timer:", key="measure"):
+    if st.button("Measure latency here", icon=":material/timer:", key="measure", help=MEASURE_HELP):
         with showing.one_sentence(), st.spinner("Timing forward passes, one image and 64 at a time."):
             kept[card.sha256] = latency.measure(explaining.model(card.name))
     if card.sha256 in kept:

@@ -14,6 +14,10 @@ from xai.ui import network_data, widgets
 
 LINK_KEYS = ("datasets", "families", "grouped", "network")
 TABLE = "network_table"
+NETWORK_HELP = "Its card, accuracy by class, stages, training curves, speed and seeds are shown below."
+GROUPED_HELP = (
+    "Trainings that differ in their seed alone become one row: the mean accuracy, with the least and the most."
+)
 WORDS = ("name", "architecture", "dataset", "recipe", "options", "seed", "trained on", "weights")
 FORMS = {"epochs": "%d", "parameters (M)": "%.2f", "MMAC": "%.1f", "MB": "%.1f", "training (min)": "%.1f"}
 
@@ -33,7 +37,8 @@ def choose() -> str | None:
     _table(lines, grouped)
     _said(lines, grouped)
     names = [row.name for row in shown]
-    return widgets.one_of("Network to look at (or choose a row above)", "network", names, names[0])
+    label = "Network to look at (or choose a row above)"
+    return widgets.one_of(label, "network", names, names[0], help=NETWORK_HELP)
 
 
 def _filtered(found: Sequence[Network]) -> tuple[list[Network], bool]:
@@ -44,7 +49,7 @@ def _filtered(found: Sequence[Network]) -> tuple[list[Network], bool]:
     with middle:
         families = _filter("Family", "families", [row.family for row in found])
     with right:
-        grouped = widgets.switch("One row for all seeds", "grouped", False)
+        grouped = widgets.switch("One row for all seeds", "grouped", False, help=GROUPED_HELP)
     kept = [row for row in found if row.dataset in datasets and row.family in families]
     return kept, grouped
 
@@ -52,7 +57,8 @@ def _filtered(found: Sequence[Network]) -> tuple[list[Network], bool]:
 def _filter(label: str, key: str, values: Sequence[str]) -> tuple[str, ...]:
     """The chosen values; all of them where none is chosen."""
     options = list(dict.fromkeys(values))
-    return widgets.some_of(label, key, options, [], placeholder="All") or tuple(options)
+    help_words = "Only networks of those chosen are listed; all where none is chosen."
+    return widgets.some_of(label, key, options, [], placeholder="All", help=help_words) or tuple(options)
 
 
 def _table(lines: list[Network], grouped: bool) -> None:
@@ -103,10 +109,9 @@ def downloads(
 ) -> None:
     """Buttons for the rows as CSV and LaTeX; `printed` are the rows for LaTeX where those are others."""
     with st.container(horizontal=True):
-        options: dict[str, Any] = {"on_click": "ignore", "icon": ":material/download:"}
-        st.download_button("CSV", lambda: tables.as_csv(cells), f"{stem}.csv", "text/csv", **options)
+        widgets.download("CSV", lambda: tables.as_csv(cells), f"{stem}.csv", "text/csv")
         latex = lambda: tables.as_latex(cells if printed is None else printed, caption, wide)  # noqa: E731
-        st.download_button("LaTeX", latex, f"{stem}.tex", "application/x-tex", **options)
+        widgets.download("LaTeX", latex, f"{stem}.tex", "application/x-tex")
 
 
 def _said(lines: Sequence[Network], grouped: bool) -> None:

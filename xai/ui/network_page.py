@@ -14,12 +14,21 @@ VIEWS: dict[str, str] = {
     "papers": "Numbers claimed in papers",
     "ablations": "Ablations",
 }
+VIEWS_HELP = (
+    "Networks: all of them, and one closely. Numbers claimed in papers: each beside ours. Ablations: each improvement "
+    "that a paper claims, tried as one change between two of our own trainings."
+)
 LINK_KEYS = {"networks": network_list.LINK_KEYS, "papers": network_claims.PAPERS_KEYS, "ablations": ()}
 
 
 def draw() -> None:
     """Draw the chosen part of the page; what can't be done is said in one sentence."""
-    options: dict[str, Any] = {"words": VIEWS.__getitem__, "draw": st.radio, "horizontal": True}
+    options: dict[str, Any] = {
+        "words": VIEWS.__getitem__,
+        "draw": st.radio,
+        "horizontal": True,
+        "help": VIEWS_HELP,
+    }
     view = widgets.one_of("Part of the page", "view", list(VIEWS), "networks", **options)
     with showing.one_sentence():
         _PARTS[view]()

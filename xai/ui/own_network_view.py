@@ -37,7 +37,12 @@ def file() -> OwnFile | None:
     if kept is None:
         st.info("Choose a file of weights above. You are shown what is in it before anything is kept.")
     elif st.session_state.get(UPLOADER) is None:
-        st.button(f"Forget {widgets.plain(kept.name)}", on_click=own_shelf.shelf().forget_file)
+        st.button(
+            f"Forget {widgets.plain(kept.name)}",
+            on_click=own_shelf.shelf().forget_file,
+            icon=":material/delete:",
+            help="The file is removed from this server; a network that was kept stays.",
+        )
     return kept
 
 

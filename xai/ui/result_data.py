@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -17,6 +18,12 @@ from xai.ui.memo import Memo
 KEY = "setting"
 PREFERRED = ("alexnet-", "resnet18_cifar-", "resnet18-")
 """How the names of the networks begin that are shown first."""
+IMAGES_HELP = (
+    "The images whose stored answers are shown: dataset, split, and how many of it. A sweep of yours is listed here as "
+    "soon as its first cell is done."
+)
+MANIFEST_HELP = "Which stored answers, weights, images, versions and choices stand behind what is shown here."
+NETWORKS_HELP = "The networks set side by side; only those that were asked about these images are offered."
 Signature = tuple[tuple[str, int], ...]
 
 
@@ -71,7 +78,7 @@ def choose_board() -> Board | None:
         return None
     by_key = {key_of(setting): board for setting, board in found.items()}
     titles = {key_of(setting): setting.title for setting in found}
-    chosen = widgets.one_of("Images", KEY, list(by_key), first(by_key), titles.__getitem__)
+    chosen = widgets.one_of("Images", KEY, list(by_key), first(by_key), titles.__getitem__, help=IMAGES_HELP)
     return by_key[chosen]
 
 
@@ -91,7 +98,11 @@ def offer_others(fits: Callable[[Board], bool]) -> bool:
     found = [setting for setting, board in stored().boards.items() if fits(board)]
     for setting in found:
         words = widgets.plain(f"Show {setting.title}")
-        st.button(words, on_click=_choose, args=(key_of(setting),), icon=":material/arrow_forward:")
+        options: dict[str, Any] = {
+            "icon": ":material/arrow_forward:",
+            "help": "The same part of the page for these images.",
+        }
+        st.button(words, on_click=_choose, args=(key_of(setting),), **options)
     return bool(found)
 
 
@@ -102,7 +113,9 @@ def _choose(key: str) -> None:
 def networks(board: Board, default: int = 2) -> tuple[str, ...]:
     """Draw the choice of the board's networks; at first the pair that is compared everywhere."""
     first = usual(board, default)
-    return widgets.some_of("Networks", "networks", board.models, first, part=key_of(board.setting)) or first
+    part = key_of(board.setting)
+    chosen = widgets.some_of("Networks", "networks", board.models, first, part=part, help=NETWORKS_HELP)
+    return chosen or first
 
 
 def usual(board: Board, count: int) -> tuple[str, ...]:

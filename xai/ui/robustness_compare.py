@@ -18,17 +18,27 @@ CURVE_KEYS = ("degradations", "by_class", "degradation")
 GRID_KEYS = ("cells", "a", "b")
 FIRST = ("gaussian_noise", "gaussian_blur", "motion_blur", "fog", "pixelate", "jpeg_compression")
 """Degradations that are drawn first; there may be 17."""
+BY_CLASS_HELP = "Off: all images, several degradations. On: every class apart, one degradation at a time."
+DEGRADATIONS_HELP = (
+    "One curve for each network and degradation. Fewer make larger pictures; none is the usual choice."
+)
+A_HELP = "The network set beside B in what looks at two alone: seeds of one training, and shared errors."
+ONE_HELP = "What is done to the images, in growing severity."
+CELLS_HELP = (
+    "Accuracy of each network, or each network's accuracy less that of one, with a test of every difference."
+)
 CELLS = {"accuracy": "Accuracy", "difference": "Difference A − B"}
 
 
 def draw_curves(chosen: Chosen) -> None:
     """Accuracy against severity, of all images or of each class."""
     found = robustness_board.degradations(chosen.board, chosen.models, chosen.scale)
-    if widgets.switch("By class: which classes die first", "by_class", False):
+    if widgets.switch("By class: which classes die first", "by_class", False, help=BY_CLASS_HELP):
         _by_class(chosen, found)
         return
     usual = tuple(name for name in found if name in FIRST) or found
-    picked = widgets.some_of("Degradations", "degradations", found, usual, title, chosen.scale) or usual
+    options: dict[str, Any] = {"part": chosen.scale, "help": DEGRADATIONS_HELP}
+    picked = widgets.some_of("Degradations", "degradations", found, usual, title, **options) or usual
     rows = robustness_curves.area_rows(chosen.board, chosen.models, chosen.scale, picked)
     make = lambda: figure_robustness.curves(chosen.board, chosen.models, chosen.scale, picked)  # noqa: E731
     words = robustness_show.alt("Accuracy against severity with 95 % Wilson bands.", rows)
@@ -59,7 +69,7 @@ def _points(chosen: Chosen) -> None:
 def _by_class(chosen: Chosen, found: Sequence[str]) -> None:
     """Each class against severity of one degradation."""
     board, models, scale = chosen.board, chosen.models, chosen.scale
-    name = widgets.one_of("Degradation", "degradation", found, found[0], title)
+    name = widgets.one_of("Degradation", "degradation", found, found[0], title, help=ONE_HELP)
     rows = robustness_curves.death_rows(board, models, scale, [name])
     make = lambda: figure_robustness.classes(board, models, scale, name)  # noqa: E731
     words = robustness_show.alt("Accuracy of each class against severity with 95 % Wilson bands.", rows)
@@ -85,7 +95,12 @@ def _by_class(chosen: Chosen, found: Sequence[str]) -> None:
 
 def draw_grid(chosen: Chosen) -> None:
     """All conditions of all networks: accuracies or differences, and what two networks share."""
-    options: dict[str, Any] = {"words": CELLS.__getitem__, "draw": st.radio, "horizontal": True}
+    options: dict[str, Any] = {
+        "words": CELLS.__getitem__,
+        "draw": st.radio,
+        "horizontal": True,
+        "help": CELLS_HELP,
+    }
     shown = widgets.one_of("In the cells", "cells", list(CELLS), "accuracy", **options)
     if shown == "difference" and len(chosen.models) < 2:
         st.info("A difference needs a second network: choose one above.")
@@ -112,10 +127,12 @@ def _differences(chosen: Chosen) -> None:
     board, models, scale = chosen.board, chosen.models, chosen.scale
     left, right = st.columns(2)
     with right:
-        b = widgets.one_of("B", "b", models, models[1])
+        b = widgets.one_of(
+            "B", "b", models, models[1], help="Its accuracy is subtracted from that of every other network."
+        )
     others = [name for name in models if name != b]
     with left:
-        a = widgets.one_of("A, where only two are compared", "a", others, others[0])
+        a = widgets.one_of("A, where only two are compared", "a", others, others[0], help=A_HELP)
     rows = robustness_grid.difference_rows(board, models, scale, b)
     make = lambda: figure_robustness.differences(board, models, scale, b)  # noqa: E731
     words = robustness_show.alt(f"Difference of accuracy to {b} under each condition.", rows)

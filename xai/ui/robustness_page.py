@@ -30,6 +30,11 @@ VIEWS: dict[str, str] = {
     "paper": "The paper's grid",
     "remedies": "Remedies",
 }
+PARTS_HELP = (
+    "Curves: accuracy against severity. Grid: every condition as a table, or what two networks differ by. Corruption "
+    "errors: one number against a reference network. Calibration: is a network as often right as it is sure. The "
+    "paper's grid: published numbers beside ours. Remedies: what repairing the images first wins back."
+)
 Part = Callable[[Board, DeltaGenerator], None]
 """Draws a part for a board; the second is the place beside the choice of images."""
 COMMON = ("part", result_data.KEY, "networks", "scale")
@@ -37,7 +42,12 @@ COMMON = ("part", result_data.KEY, "networks", "scale")
 
 def draw() -> None:
     """Draw the chosen part of the page; what can't be done is said in one sentence."""
-    options: dict[str, Any] = {"words": VIEWS.__getitem__, "draw": st.radio, "horizontal": True}
+    options: dict[str, Any] = {
+        "words": VIEWS.__getitem__,
+        "draw": st.radio,
+        "horizontal": True,
+        "help": PARTS_HELP,
+    }
     view = widgets.one_of("Part of the page", "part", list(VIEWS), "curves", **options)
     left, right = st.columns(2)
     with left:

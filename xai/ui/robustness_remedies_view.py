@@ -11,6 +11,7 @@ from xai.ui import result_data, robustness_show, widgets
 from xai.ui.robustness_show import Chosen
 
 REMEDY_KEYS = ("repaired",)
+NETWORK_HELP = "The figure shows one network; the tables below show all that are chosen above."
 _HOW = (
     "python -m xai evaluate --models NAME --dataset DATASET --degradations clean paper --remedies none all "
     "--compact --out RESULTS"
@@ -24,7 +25,7 @@ def draw_remedies(chosen: Chosen) -> None:
     if not with_gains:
         _say_where()
         return
-    model = widgets.one_of("Network in the figure", "repaired", with_gains, with_gains[0])
+    model = widgets.one_of("Network in the figure", "repaired", with_gains, with_gains[0], help=NETWORK_HELP)
     rows = robustness_remedies.remedy_rows(board, models, scale)
     make = lambda: figure_remedies.remedies(board, model, scale)  # noqa: E731
     words = robustness_show.alt("What remedies win back under each condition.", rows)

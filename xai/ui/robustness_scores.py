@@ -22,6 +22,15 @@ from xai.ui.robustness_show import Chosen
 
 MCE_KEYS = ("reference", "errors")
 CALIBRATION_KEYS = ("beside", "k")
+REFERENCE_HELP = (
+    "Its errors count as 100 %: the benchmark takes AlexNet, and so is our own AlexNet the usual choice."
+)
+ERRORS_HELP = (
+    "Corruption error: errors on degraded images, as a share of the reference's. Relative: the errors that degradation "
+    "adds to those on clean images, as a share of what it adds to the reference's."
+)
+BESIDE_HELP = "The degraded condition that is set beside clean images."
+K_HELP = "Top-k accuracy counts an answer as right where the true class is among the k most likely ones."
 ERRORS = {"plain": "Corruption error", "relative": "Relative to the clean error"}
 
 
@@ -31,9 +40,10 @@ def draw_mce(chosen: Chosen) -> None:
     left, right = st.columns(2, vertical_alignment="bottom")
     with left:
         usual = robustness_board.reference(board)
-        against = widgets.one_of("Reference (100 %)", "reference", board.models, usual)
+        against = widgets.one_of("Reference (100 %)", "reference", board.models, usual, help=REFERENCE_HELP)
     with right:
         options: dict[str, Any] = {"words": ERRORS.__getitem__, "draw": st.radio, "horizontal": True}
+        options["help"] = ERRORS_HELP
         kind = widgets.one_of("In the figure", "errors", list(ERRORS), "plain", **options)
     rows = robustness_mce.mce_rows(board, models, scale, against)
     if not any(row["mCE %"] is not None for row in rows):
@@ -75,10 +85,13 @@ def draw_calibration(chosen: Chosen) -> None:
     board, models = chosen.board, chosen.models
     left, right = st.columns(2, vertical_alignment="bottom")
     with left:
-        beside = robustness_show.condition("Beside clean", "beside", chosen.degraded, _usual(chosen))
+        beside = robustness_show.condition(
+            "Beside clean", "beside", chosen.degraded, _usual(chosen), BESIDE_HELP
+        )
     with right:
         most = max(2, len(board.classes) - 1)
-        k = int(widgets.number("k of the top-k accuracy", "k", (1, most), min(5, most), 1, st.number_input))
+        options: dict[str, Any] = {"draw": st.number_input, "help": K_HELP}
+        k = int(widgets.number("k of the top-k accuracy", "k", (1, most), min(5, most), 1, **options))
     pair = (UNTOUCHED, beside)
     rows = robustness_calibration.calibration_rows(board, models, pair)
     if not rows:

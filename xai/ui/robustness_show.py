@@ -16,6 +16,10 @@ from xai.results import Board, Condition
 from xai.tables import Rows
 from xai.ui import network_data, network_list, result_data, widgets
 
+SCALE_HELP = (
+    "How strong low, medium and high, or 1 to 5, are: constants of a published benchmark or paper, literally or in "
+    "proportion to the width of the image. Accuracies on two scales can't be compared."
+)
 ROW, MOST_ROWS = 35, 14
 """Height of a row of a table in pixels, and how many are seen at once."""
 _THREE_DIGITS = ("kappa", "distance", "NLL", "Brier")
@@ -58,7 +62,9 @@ def choose(board: Board, beside: DeltaGenerator) -> Chosen | None:
         )
         return None
     with beside:
-        scale = widgets.one_of("Scale of severities", "scale", found, found[0], SCALES.__getitem__)
+        scale = widgets.one_of(
+            "Scale of severities", "scale", found, found[0], SCALES.__getitem__, help=SCALE_HELP
+        )
     models = result_data.networks(board)
     chosen = Chosen(board, models, scale)
     if words := robustness_board.silent_note(board, models, scale):
@@ -134,22 +140,19 @@ def finish(chosen: Chosen, cells: Iterable[Asked], notes: Iterable[str] = (), **
     for sentence in dict.fromkeys(sentence for sentence in said if sentence):
         st.caption(widgets.plain(sentence))
     asked = {"networks": chosen.models, "scale": chosen.scale, **choices}
-    st.download_button(
-        "Manifest (.json)",
-        lambda: result_manifest.manifest(board, used, asked),
-        "robustness-manifest.json",
-        "application/json",
-        on_click="ignore",
-        icon=":material/download:",
-        help="Which stored answers, weights, images, versions and choices stand behind this part of the page.",
-    )
+    content = lambda: result_manifest.manifest(board, used, asked)  # noqa: E731
+    name = "robustness-manifest.json"
+    widgets.download("Manifest (.json)", content, name, "application/json", help=result_data.MANIFEST_HELP)
 
 
-def condition(label: str, key: str, offered: Sequence[Condition], default: Condition) -> Condition:
+def condition(
+    label: str, key: str, offered: Sequence[Condition], default: Condition, help_words: str
+) -> Condition:
     """Draw the choice of one condition."""
     by_name = {each.name: each for each in offered}
     titles = {each.name: each.title for each in offered}
-    return by_name[widgets.one_of(label, key, list(by_name), default.name, titles.__getitem__)]
+    chosen = widgets.one_of(label, key, list(by_name), default.name, titles.__getitem__, help=help_words)
+    return by_name[chosen]
 
 
 def alt(words: str, rows: Rows) -> str:

@@ -23,6 +23,14 @@ IMAGES, MOST_IMAGES, STEP = 200, 2_000, 100
 MOST_CELLS = 120
 """What a page may start; more is for the command line."""
 
+DATASET_HELP = "Its test images are asked about. Your own pictures are offered once they are uploaded on Your own."
+MODELS_HELP = "Networks that know the dataset's classes at its image size."
+DEGRADATIONS_HELP = (
+    "A set of conditions (paper: low, medium and high of the papers; cifar-c and imagenet-c: the benchmarks' five "
+    "severities), or single degradations. Clean images are always among them."
+)
+IMAGES_HELP = "More images give narrower intervals and take longer in proportion."
+START_HELP = "It runs on the server and can be cancelled; every cell that is done is kept."
 
 PANEL = panel(
     "sweep",
@@ -71,14 +79,19 @@ def _choose() -> None:
     left, right = st.columns(2)
     with left:
         offered = [*DATASETS, *own_shelf.datasets().values()]
-        dataset = widgets.one_of("Dataset", "sweep_dataset", offered, "cue10", own_shelf.words())
+        dataset = widgets.one_of(
+            "Dataset", "sweep_dataset", offered, "cue10", own_shelf.words(), help=DATASET_HELP
+        )
         fitting = _fitting(dataset)
-        models = widgets.some_of("Networks to ask", "sweep_models", fitting, fitting[:2], part=dataset)
+        options: dict[str, Any] = {"part": dataset, "help": MODELS_HELP}
+        models = widgets.some_of("Networks to ask", "sweep_models", fitting, fitting[:2], **options)
     with right:
         names = [*SETS, *DEGRADATIONS]
-        chosen = widgets.some_of("Degradations", "sweep_degradations", names, ("paper",))
+        help_words = DEGRADATIONS_HELP
+        chosen = widgets.some_of("Degradations", "sweep_degradations", names, ("paper",), help=help_words)
         bounds = (STEP, MOST_IMAGES)
-        images = int(widgets.number("Images, evenly spread", "sweep_images", bounds, IMAGES, STEP))
+        label = "Images, evenly spread"
+        images = int(widgets.number(label, "sweep_images", bounds, IMAGES, STEP, help=IMAGES_HELP))
     help_words = "Told repairs know the degradation, and are left out where they do not apply."
     repairs = widgets.some_of(
         "Repairs before the network",
@@ -123,7 +136,8 @@ def _offer(
     else:
         title = f"Sweep of {own_shelf.spoken(dataset)}, {images:,} images"
         label = f"Start: {len(cells)} cells of {images:,} images"
-        st.button(label, on_click=PANEL.start, args=(title, _work(cells)), icon=":material/play_arrow:")
+        options: dict[str, Any] = {"icon": ":material/play_arrow:", "help": START_HELP}
+        st.button(label, on_click=PANEL.start, args=(title, _work(cells)), **options)
     st.code(_command(dataset, cards, degradations, repairs, images), language="bash", wrap_lines=True)
 
 

@@ -26,6 +26,10 @@ SCRATCH: dict[str, tuple[str, dict[str, Any]]] = {
 """Architectures that learn something of few images within minutes, with their options."""
 USUAL = "resnet18_cifar, width 16"
 STARTS = {"tuning": "Fine-tune a network that is here", "scratch": "From scratch"}
+STARTS_HELP = (
+    "Fine-tuning goes on from weights that know something of pictures, and needs few images and minutes; from scratch "
+    "all weights are random at first, which needs many more."
+)
 LEARN = {"all": "all layers", "last": "the last stage and the head", "head": "the head alone"}
 IMAGES, MOST_IMAGES, STEP = 500, 5_000, 100
 EPOCHS, MOST_EPOCHS = 5, 30
@@ -57,7 +61,8 @@ def choose() -> tuple[Wish, Pictures]:
         st.subheader("Images")
         name, pictures = _images()
         st.subheader("Network")
-        start = widgets.one_of("Start", "train_start", list(STARTS), "tuning", STARTS.__getitem__, st.radio)
+        options: dict[str, Any] = {"words": STARTS.__getitem__, "draw": st.radio, "help": STARTS_HELP}
+        start = widgets.one_of("Start", "train_start", list(STARTS), "tuning", **options)
         architecture, options, initial, learn = _tuning() if start == "tuning" else _scratch()
         st.subheader("Training")
         help_words = (

@@ -56,7 +56,10 @@ def _keep(job: Job[Outcome], found: Outcome, live: train_job.Live) -> None:
     name = st.text_input(
         "Name of the network", _proposed(found.card), _LONGEST_NAME, key="kept_name", help=help_words
     )
-    label, words = "Keep this network", "Until it is kept it stays until your next training, or until you leave."
+    label, words = (
+        "Keep this network",
+        "Until it is kept it stays until your next training, or until you leave.",
+    )
     st.button(label, on_click=_store, args=(job, found, name), icon=":material/save:", help=words)
     if failed := st.session_state.pop(FAILED, None):
         st.error(widgets.plain(failed), icon=":material/error:")

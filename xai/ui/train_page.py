@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from xai.own_training import Wish
@@ -9,6 +11,8 @@ from xai.ui import explaining, showing, state, train_choice, train_job, train_ou
 from xai.ui.job_panel import engaged
 from xai.ui.train_choice import MOST_BYTES, Pictures
 from xai.ui.train_job import MOST_SECONDS, PANEL
+
+START_HELP = "It can be cancelled at any time; nothing is kept for the other pages before you say so."
 
 
 def draw() -> None:
@@ -49,9 +53,8 @@ def _offer(wish: Wish, pictures: Pictures) -> None:
     else:
         st.markdown(f"**About {about}** on this server for {wish.epochs} epochs, measured on one batch.")
         label, icon = f"Start the training ({about})", ":material/play_arrow:"
-        st.button(
-            label, key="start training", type="primary", on_click=train_job.start, args=(wish,), icon=icon
-        )
+        options: dict[str, Any] = {"type": "primary", "icon": icon, "help": START_HELP}
+        st.button(label, key="start training", on_click=train_job.start, args=(wish,), **options)
         st.caption("On the command line, where it can be stopped and gone on with:")
     st.code(wish.command(_elsewhere(wish.dataset)), language="bash", wrap_lines=True)
 
