@@ -15,12 +15,10 @@ from xai.receptive_field import Box
 from xai.responses import Responses
 from xai.ui import (
     channel_data,
-    controls,
     explaining,
     image_cards,
     links,
     network_data,
-    state,
     take_home,
     widgets,
 )
@@ -38,7 +36,6 @@ PER_CLASS_HELP = (
     "Without a limit all of them may be of one class; with one, other things that excite it are seen."
 )
 DEGRADATIONS_HELP = "Each is one line: the response to the images at every severity."
-EXPLAIN = "xai/ui/pages/explain.py"
 
 
 def images(chosen: Chosen) -> Images | None:
@@ -106,11 +103,9 @@ def _gallery(chosen: Chosen, picked: Images, top: Sequence[TopImage], boxes: Seq
     dimmed = thumbnails.outside_dimmed(pictures, sides)
     small = thumbnails.framed(thumbnails.small(dimmed), sides, pictures.shape[-2:])
     sheet = Sheet(thumbnails.sheet([small]), 1, small.shape[-1])
-    opened = image_cards.draw(
+    image_cards.draw(
         _cards(chosen, picked, top), sheet, "top images", f"Images that excite {chosen.channel_words} most"
     )
-    if opened is not None:
-        state.open_page(EXPLAIN, links.explain(chosen, picked.name, picked.split, opened), controls.LINK_KEYS)
     with st.expander("As a figure"):
         _figure(chosen, picked, top, boxes)
 

@@ -13,20 +13,17 @@ from xai import tables
 from xai.embedding import Embedding, Said
 from xai.embedding_words import mean_percent, percent
 from xai.ui import (
-    controls,
     dataset_images,
     embedding_data,
     embedding_numbers,
     image_cards,
     links,
-    state,
     widgets,
 )
 from xai.ui.image_cards import Card, Line, Sheet
 
 PAGE = 48
 SEEN = "embed_seen"
-EXPLAIN = "xai/ui/pages/explain.py"
 
 
 def draw(found: Embedding, rows: tuple[int, ...], step: int) -> None:
@@ -114,7 +111,7 @@ def _page(rows: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _cards(found: Embedding, rows: Sequence[int], step: int, key: str, label: str) -> None:
-    """Cards of images; a click opens one in Explain."""
+    """Cards of images, each a link to Explain."""
     cards = [
         Card(
             found.ids[row],
@@ -124,9 +121,7 @@ def _cards(found: Embedding, rows: Sequence[int], step: int, key: str, label: st
         )
         for row in rows
     ]
-    opened = image_cards.draw(cards, _sheet(found, rows), key, label)
-    if opened is not None and opened in set(found.ids):
-        state.open_page(EXPLAIN, opening(found, opened, step), controls.LINK_KEYS)
+    image_cards.draw(cards, _sheet(found, rows), key, label)
 
 
 def _lines(found: Embedding, row: int, step: int) -> tuple[Line, ...]:

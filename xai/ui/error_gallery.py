@@ -18,6 +18,7 @@ from xai.ui import (
     error_links,
     image_cards,
     links,
+    result_data,
     showing,
     state,
     widgets,
@@ -25,10 +26,13 @@ from xai.ui import (
 from xai.ui.error_data import Chosen
 from xai.ui.image_cards import Card, Line, Sheet
 
+CSV_HELP = (
+    "All images chosen, not only those of this page, with what each network answered and how sure it was."
+)
 KEYS = (*error_choice.KEYS, "page")
 PAGE = 48
+PAGE_HELP = f"The images come {PAGE} at a time, in the order chosen above."
 SEEN = "errors_seen"
-EXPLAIN = "xai/ui/pages/explain.py"
 
 
 @st.fragment
@@ -58,11 +62,8 @@ def _draw(chosen: Chosen, known: Asked, reader: str | None) -> None:
     label = f"Images, page {number} of {pages}"
     if chosen.condition.remedy:
         st.caption("Explain does not repair images: it opens them as they were before the repair.")
-    opened = image_cards.draw(_cards(chosen, known, shown), sheet, "image cards", label)
+    image_cards.draw(_cards(chosen, known, shown), sheet, "image cards", label)
     _take_home(chosen, known, rows, choice)
-    if opened in chosen.board.ids:
-        state.adopt(error_links.explain(chosen, str(opened)))
-        st.switch_page(EXPLAIN)
 
 
 def _page(chosen: Chosen, choice: Choice, count: int) -> tuple[int, int]:
@@ -75,7 +76,7 @@ def _page(chosen: Chosen, choice: Choice, count: int) -> tuple[int, int]:
     columns = st.columns([1, 3], vertical_alignment="bottom")
     with columns[0]:
         label = f"Page, of {pages:,}"
-        number = int(widgets.number(label, "page", (1, pages), 1, 1, st.number_input))
+        number = int(widgets.number(label, "page", (1, pages), 1, 1, st.number_input, help=PAGE_HELP))
     return number, pages
 
 
@@ -145,12 +146,12 @@ def _take_home(chosen: Chosen, known: Asked, rows: np.ndarray, choice: Choice) -
     facts = {"table": "images", "a": chosen.a, "b": chosen.b, "condition": chosen.condition, **vars(choice)}
     cells = [*chosen.cells, *((model, chosen.condition) for model in _crowd(chosen, choice))]
     with st.container(horizontal=True):
-        options: dict[str, Any] = {"on_click": "ignore", "icon": ":material/download:"}
         label = f"CSV of {len(rows):,} image{'' if len(rows) == 1 else 's'}"
-        st.download_button(label, content, "images.csv", "text/csv", key="images.csv", **options)
+        widgets.download(label, content, "images.csv", "text/csv", key="images.csv", help=CSV_HELP)
         manifest = lambda: result_manifest.manifest(chosen.board, cells, facts)  # noqa: E731
         name = "images-manifest.json"
-        st.download_button("Manifest (.json)", manifest, name, "application/json", key=name, **options)
+        options: dict[str, Any] = {"key": name, "help": result_data.MANIFEST_HELP}
+        widgets.download("Manifest (.json)", manifest, name, "application/json", **options)
 
 
 def _crowd(chosen: Chosen, choice: Choice) -> tuple[str, ...]:

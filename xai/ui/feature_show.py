@@ -18,11 +18,10 @@ from xai import (
 )
 from xai.feature_maps import ORDERS, FeatureComparison, LayerResult
 from xai.figures import Style
-from xai.ui import channel_page, explaining, image_cards, links, network_data, showing, state, widgets
+from xai.ui import explaining, image_cards, links, network_data, showing, widgets
 from xai.ui.image_cards import Card, Line, Sheet
 from xai.view_words import view_sentences
 
-CHANNEL_PAGE = "xai/ui/pages/channel.py"
 BAR_DPI = 120
 PICTURE = 128
 """Pixels that the picture has on the page."""
@@ -43,11 +42,11 @@ def picture(done: FeatureComparison) -> None:
 
 
 def gallery(done: FeatureComparison, style: Style) -> None:
-    """The channels of each network; a click opens one on the Channel page."""
+    """The channels of each network, each a link to the Channel page."""
     for column, letter, result in zip(st.columns(len(done.results)), "AB", done.results, strict=False):
         with column:
             label = f"Channels of {result.layer} of {result.model}"
-            opened = image_cards.draw(
+            image_cards.draw(
                 _cards(done, result),
                 _sheet(done, result, style),
                 f"channels {letter}",
@@ -55,9 +54,6 @@ def gallery(done: FeatureComparison, style: Style) -> None:
                 "Open on the Channel page",
             )
             _scale(done, result, style)
-        if opened is not None:
-            link = _link(done, result, int(opened.rpartition(" ")[2]))
-            state.open_page(CHANNEL_PAGE, link, channel_page.LINK_KEYS)
 
 
 def _link(done: FeatureComparison, result: LayerResult, channel: int) -> links.Choices:

@@ -1,7 +1,7 @@
 """A page of image cards as one element: pictures from one sheet, words, and a link that opens the image.
 
-A plain click is told to the page; with Ctrl or in a new tab the link does what links do. Everything is written as
-text, never as HTML.
+A plain click opens the link within the visit, as one step of the browser's history; with Ctrl or in a new tab it does
+what links do. Everything is written as text, never as HTML.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ b, .line {display: block; overflow-wrap: anywhere}
 .bad::before {content: "✗ "; color: #d4411e; font-weight: bold}
 """
 JS = """
-export default function ({ parentElement, data, setTriggerValue }) {
+export default function ({ parentElement, data }) {
   const list = parentElement.querySelector("ul")
   const side = data.side
   // One short address: a browser reads that of a picture anew for each card, and the picture itself is long.
@@ -77,7 +77,9 @@ export default function ({ parentElement, data, setTriggerValue }) {
     link.onclick = (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return
       event.preventDefault()
-      setTriggerValue("open", card.image)
+      // Streamlit then asks for the page of the new address, as it does when somebody goes back in the history.
+      history.pushState({}, "", link.href)
+      window.dispatchEvent(new PopStateEvent("popstate"))
     }
     if (data.rows) {
       const pictures = add(link, "div", "pictures")
@@ -118,8 +120,8 @@ GAP, FRAME = 4, 16
 
 def draw(
     cards: Sequence[Card], sheet: Sheet | None, key: str, label: str, hint: str = "Open in Explain"
-) -> str | None:
-    """Draw the cards and return the id of the image that was just clicked, if one was."""
+) -> None:
+    """Draw the cards."""
     rows = sheet.rows if sheet else 0
     side = 64 if rows > 1 else 128
     data = {
@@ -132,6 +134,4 @@ def draw(
         "label": label,
         "hint": hint,
     }
-    found = _component(key=key, data=data, on_open_change=lambda: None)
-    opened: str | None = found.get("open")
-    return opened
+    _component(key=key, data=data)

@@ -7,7 +7,7 @@ page is shown; the choices here don't.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import streamlit as st
 
@@ -23,22 +23,55 @@ MAX_KEYS, MAX_VALUES, MAX_LENGTH = 40, 24, 300
 
 
 def start(page: str) -> None:
-    """Begin to draw a page: the link is read when a session begins, and when the browser goes back to an earlier one;
-    other runs go by what was chosen."""
+    """Begin to draw a page. A link is read when a session begins, when somebody follows it within the app, and when the
+    browser goes back to an earlier one; other runs go by what was chosen."""
     came = st.session_state.get(PAGE) != page
     if came:
         _forget_widgets()
     st.session_state[PAGE] = page
-    if CHOICES in st.session_state:
-        if _went_back(page, came):
-            _return_to(page, _address())
-        return
-    keys = list(st.query_params)[:MAX_KEYS]
-    found = {key: st.query_params.get_all(key)[:MAX_VALUES] for key in keys}
+    known = st.session_state.get(WRITTEN, {}).get(page, [])
+    if CHOICES not in st.session_state:
+        st.session_state.update({CHOICES: {}, UNREAD: set(), IGNORED: []})
+        _follow()
+    elif came and (address := _address()) and address not in known:
+        _follow()
+    elif _went_back(known, came):
+        _return_to(page)
+
+
+def _address() -> Choices:
+    """What the address says now."""
+    return {key: st.query_params.get_all(key) for key in st.query_params}
+
+
+def _follow() -> None:
+    """Take what the address says, as far as it is short enough."""
+    found = {key: values[:MAX_VALUES] for key, values in list(_address().items())[:MAX_KEYS]}
     sane = {key: values for key, values in found.items() if all(len(v) <= MAX_LENGTH for v in values)}
-    st.session_state[CHOICES] = sane
-    st.session_state[UNREAD] = set(found)
-    st.session_state[IGNORED] = []
+    st.session_state[CHOICES].update(sane)
+    st.session_state[UNREAD].update(found)
+
+
+def _went_back(known: Sequence[Choices], came: bool) -> bool:
+    """Whether the browser went back or forward to one of the `known` addresses that this page had, the last one last.
+
+    The address may also be an earlier one because the browser has not yet heard of the last: then some widget has
+    another value than it was last seen with, as a run without a reason does not happen.
+    """
+    address = _address()
+    if came:  # the column of pages leads to a page without choices, and keeps those that there are
+        return bool(address) and address in known
+    shown = st.session_state.get(SHOWN, {})
+    return address in known[:-1] and all(st.session_state.get(key) == value for key, value in shown.items())
+
+
+def _return_to(page: str) -> None:
+    """Choose again what an earlier address of the page says, and what is usual of the rest."""
+    choices = st.session_state[CHOICES]
+    for key in st.session_state[KEYS][page]:
+        choices.pop(key, None)
+    choices.update(_address())
+    _forget_widgets()
 
 
 def _forget_widgets() -> None:
@@ -49,36 +82,6 @@ def _forget_widgets() -> None:
     for key in st.session_state.get(SEEDED, ()):
         st.session_state.pop(key, None)
     st.session_state[SEEDED] = set()
-
-
-def _address() -> Choices:
-    """What the address says now."""
-    return {key: st.query_params.get_all(key) for key in st.query_params}
-
-
-def _went_back(page: str, came: bool) -> bool:
-    """Whether the browser went back or forward to an earlier address of this page.
-
-    The address may also be an earlier one because the browser has not yet heard of the last: then some widget has
-    another value than it was last seen with, as a run without a reason does not happen.
-    """
-    links = st.session_state.get(WRITTEN, {}).get(page, [])
-    address = _address()
-    if address not in links or (came and not address):  # the column of pages leads to a page without choices
-        return False
-    shown = {} if came else st.session_state.get(SHOWN, {})
-    return (came or address != links[-1]) and all(
-        st.session_state.get(key) == value for key, value in shown.items()
-    )
-
-
-def _return_to(page: str, address: Choices) -> None:
-    """Choose again what an earlier address of the page says, and what is usual of the rest."""
-    choices = st.session_state[CHOICES]
-    for key in st.session_state[KEYS][page]:
-        choices.pop(key, None)
-    choices.update(address)
-    _forget_widgets()
 
 
 def recall(key: str, label: str, read: Callable[[Sequence[str]], T | None], default: T) -> T:
@@ -121,13 +124,6 @@ def adopt(choices: Mapping[str, Sequence[str]]) -> None:
     st.session_state[UNREAD].update(choices)
     for key in choices:
         st.session_state.pop(key, None)
-
-
-def open_page(path: str, choices: Mapping[str, Sequence[str]], keys: Sequence[str]) -> NoReturn:
-    """Go to another page with these choices; `keys` are those of its link, which is then one step of the browser's."""
-    adopt(choices)
-    kept = st.session_state[CHOICES]
-    st.switch_page(path, query_params={key: kept[key] for key in keys if key in kept})
 
 
 def write_link(keys: Sequence[str]) -> None:
