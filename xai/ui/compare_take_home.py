@@ -30,24 +30,26 @@ PANEL = panel(
     ),
 )
 
+REPORT_HELP = "The page, figures, tables, rows and manifest as one archive: unpack it and open report.html."
+IMAGES_HELP = "Off leaves out the figures that show single images, so that the report may be passed on where they may not."
+
 
 def draw(study: Study, found: Compared) -> None:
     """The whole report as one file, made on demand and kept for a while, and the command that makes it."""
     st.divider()
     st.markdown("**The whole report**")
     st.caption(
-        "A page to read, every figure as PDF, SVG and PNG, every table as CSV and LaTeX, a methods paragraph with the "
+        "A page to read, every figure as PDF, SVG and PNG, every table as CSV and LaTeX, a methods paragraph "
+        "with the"
         "real settings, the rows behind all numbers, and a manifest from which it can be made again."
     )
-    pictures = widgets.switch("With images of the dataset", "compare_pictures", True)
+    pictures = widgets.switch("With images of the dataset", "compare_pictures", True, help=IMAGES_HELP)
     key = ("comparison report", compare_data.state_of(study), tuple(found.found), pictures)
     kept_zip: bytes | None = explaining.results().get(key)
     title = f"report, {' against '.join(study.models)}, {study.dataset}"
     if kept_zip is not None:
         name = safe_stem("-".join(["compare", *study.models, study.dataset])) + ".zip"
-        st.download_button(
-            "Report (.zip)", kept_zip, name, "application/zip", on_click="ignore", icon=":material/download:"
-        )
+        widgets.download("Report (.zip)", kept_zip, name, "application/zip", help=REPORT_HELP)
     elif not engaged(PANEL, key):
         PANEL.say_refused()
         if (seen := PANEL.seen()) is not None and seen.about == key:
@@ -57,6 +59,7 @@ def draw(study: Study, found: Compared) -> None:
             on_click=PANEL.start,
             args=(title, _work(study, found, key, pictures), key),
             key="report",
+            help="Draws every figure in three formats in the background, and gives one archive to download.",
         )
     st.code(_command(study), language="bash", wrap_lines=True)
 
@@ -112,6 +115,7 @@ def offer_shipped() -> None:
             on_click=_open,
             args=(facts,),
             icon=":material/arrow_forward:",
+            help="Chooses these networks and images on the left; the answers are there already.",
         )
 
 

@@ -14,11 +14,20 @@ from data import cue10, images, resizing, samples
 from data.datasets import DatasetError
 from xai import settings
 from xai.comparison import Picture, picture_from_dataset, picture_from_image
-from xai.export import find_picture
-from xai.ui import dataset_images, limits, own_shelf, state, upload_room, widgets
+from xai.picture_sources import find_picture
+from xai.ui import dataset_images, help_texts, limits, own_shelf, state, upload_room, widgets
 from xai.ui.explaining import results
 
 THUMBNAIL = 96
+SOURCE_HELP = (
+    "Drawn scenes have one object with its true mask. Uploads stay in memory, are yours alone, and leave with"
+    "your visit."
+)
+SAMPLE_HELP = (
+    "Photographs that come with the installed packages; networks trained on other classes can't name them."
+)
+DATASET_HELP = "Datasets on this machine, and what you brought in on the page Your own."
+ID_HELP = "As it stands under pictures and in tables on other pages, which open images here."
 SPLIT_HELP = (
     "test: shape and texture of one class; conflict: shape of one class, texture of another; "
     "shortcut: a corner tag whose colour betrays the class."
@@ -62,7 +71,9 @@ class Offer:
 
 def choose() -> Offer:
     """Draw the widgets of the picture's source and say what it offers."""
-    source = widgets.one_of("Picture from", "source", list(SOURCES), "scene", SOURCES.__getitem__, st.radio)
+    source = widgets.one_of(
+        "Picture from", "source", list(SOURCES), "scene", SOURCES.__getitem__, st.radio, help=SOURCE_HELP
+    )
     return {"scene": _scene, "sample": _sample, "dataset": _dataset, "upload": _uploads}[source]()
 
 
@@ -82,8 +93,24 @@ def open_picture(source: str) -> Picture:
 def _scene() -> Offer:
     split = widgets.one_of("Split", "split", list(cue10.SPLITS), "test", help=SPLIT_HELP)
     last = cue10.SPLITS[split] - 1
-    index = int(widgets.number("Scene", "scene", (0, last), 3, 1, st.number_input))
-    st.button("Random scene", on_click=_random_scene, args=(last,), icon=":material/casino:")
+    index = int(
+        widgets.number(
+            "Scene",
+            "scene",
+            (0, last),
+            3,
+            1,
+            st.number_input,
+            help=f"Its number, 0 to {last:,}: each draws one scene.",
+        )
+    )
+    st.button(
+        "Random scene",
+        on_click=_random_scene,
+        args=(last,),
+        icon=":material/casino:",
+        help="A scene drawn by lot.",
+    )
     return Offer((f"cue10:{split}/{index}",), (f"cue10 {split} {index}",))
 
 
@@ -97,7 +124,9 @@ def _sample() -> Offer:
         return Offer(
             (), (), problems=("No sample is on this machine: scikit-image and scikit-learn bring them.",)
         )
-    name = widgets.one_of("Sample", "sample", list(found), next(iter(found)), lambda n: found[n].title)
+    name = widgets.one_of(
+        "Sample", "sample", list(found), next(iter(found)), lambda n: found[n].title, help=SAMPLE_HELP
+    )
     st.caption(widgets.plain(found[name].caption))
     return Offer((f"sample:{name}",), (name,))
 
@@ -107,10 +136,12 @@ def _dataset() -> Offer:
         stem: name for stem, name in dataset_images.names().items() if name != "cue10"
     }  # drawn one by one
     called = own_shelf.words()
-    stem = widgets.one_of("Dataset", "images", list(known), next(iter(known)), lambda s: called(known[s]))
+    stem = widgets.one_of(
+        "Dataset", "images", list(known), next(iter(known)), lambda s: called(known[s]), help=DATASET_HELP
+    )
     splits = dataset_images.splits(known[stem])
     usual = "test" if "test" in splits else splits[0]
-    split = widgets.one_of("Split of the dataset", "images_split", splits, usual)
+    split = widgets.one_of("Split of the dataset", "images_split", splits, usual, help=help_texts.SPLIT_OF)
     try:
         rows = dataset_images.rows(known[stem], split)
     except DatasetError as error:
@@ -130,9 +161,15 @@ def _image_id(part: str, ids: tuple[str, ...]) -> str:
 
     label, key = "Image id", f"image {part}"
     state.seed(key, lambda value: isinstance(value, str), lambda: state.recall("image", label, read, ids[0]))
-    value = str(st.text_input(label, key=key, max_chars=state.MAX_LENGTH)).strip()
+    value = str(st.text_input(label, key=key, max_chars=state.MAX_LENGTH, help=ID_HELP)).strip()
     state.keep("image", [value], [ids[0]])
-    st.button("Random image", on_click=_random_image, args=(key, ids), icon=":material/casino:")
+    st.button(
+        "Random image",
+        on_click=_random_image,
+        args=(key, ids),
+        icon=":material/casino:",
+        help="An image drawn by lot.",
+    )
     return value
 
 
@@ -157,7 +194,11 @@ def _uploads() -> Offer:
     )
     kept: dict[str, Upload] = st.session_state.get(UPLOADS, {})
     if kept and not st.session_state.get("uploader"):
-        st.button(f"Forget the uploads ({len(kept)})", on_click=_forget_uploads)
+        st.button(
+            f"Forget the uploads ({len(kept)})",
+            on_click=_forget_uploads,
+            help="Takes them out of the memory of the server.",
+        )
     verdicts = {identity: _verdict(upload) for identity, upload in kept.items()}
     good = {identity: verdict for identity, verdict in verdicts.items() if not verdict.problem}
     problems = [verdict.problem for verdict in verdicts.values() if verdict.problem]
