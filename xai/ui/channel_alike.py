@@ -138,14 +138,10 @@ def _row(each: Neighbour, pairs: tuple[Pair, ...], chosen: Chosen) -> dict[str, 
 def _sentence(chosen: Chosen, layer: str, picked: Images, chances: tuple[Chance, Chance]) -> str:
     return (
         f"Correlation of the mean responses of {chosen.channel_words} and the channels of {layer} of B over "
-        f"{picked.words}; 95 % of the best correlations stay below {chances[0].level:.2f} when the images of B "
-        f"are"
-        f"shuffled ({SHUFFLES} times), and below {chances[1].level:.2f} when they are shuffled within their "
-        f"classes:"
-        "so much do channels share that know the class and no more. Matched one to one: all channels of both "
-        "layers"
-        "are paired so that the sum of their correlations is the largest (Hungarian method). Intervals do not "
-        "know"
+        f"{picked.words}; 95 % of the best correlations stay below {chances[0].level:.2f} when the images of B are "
+        f"shuffled ({SHUFFLES} times), and below {chances[1].level:.2f} when they are shuffled within their classes: "
+        "so much do channels share that know the class and no more. Matched one to one: all channels of both layers "
+        "are paired so that the sum of their correlations is the largest (Hungarian method). Intervals do not know "
         "that the pair was picked."
     )
 

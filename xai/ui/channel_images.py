@@ -85,8 +85,7 @@ def _said(chosen: Chosen, found: Responses) -> str:
     mean = found.mean[:, chosen.channel]
     most = float(mean[mean.isfinite()].max()) if bool(mean.isfinite().any()) else float("nan")
     return (
-        "Response: the channel's maximum over its map. Its mean over the map, which a picture made for the "
-        "channel is"
+        "Response: the channel's maximum over its map. Its mean over the map, which a picture made for the channel is "
         f"to raise, is at most {most:.3g} for these images."
     )
 

@@ -14,7 +14,7 @@ from xai.compare.sections import Section
 from xai.compare.study import Study
 from xai.evaluation import Cancelled
 from xai.evaluation_store import data_sha256
-from xai.results import signature
+from xai.result_folders import signature
 from xai.ui import dataset_images, explaining
 from xai.ui.job import Report, Work
 from xai.ui.job_panel import Words, panel

@@ -35,9 +35,8 @@ MOST_TYPED = 6
 SPREAD = 3
 TYPED_HELP = f"At most {MOST_TYPED} ids, as they stand under pictures and in tables. Empty: chosen by a rule, not by eye."
 STRATEGY_HELP = (
-    "Every strategy is a rule that is fixed before a picture is seen; what it is stands below. Percentiles say"
-    "how usual"
-    "each image is within its class."
+    "Every strategy is a rule that is fixed before a picture is seen; what it is stands below. Percentiles say "
+    "how usual each image is within its class."
 )
 SEED_HELP = "Another seed draws other images by the same rule; the same seed draws the same ones."
 FILM_HELP = "The degradation under which answers flip: images are shown just before and just after."

@@ -39,8 +39,7 @@ def draw(study: Study, found: Compared) -> None:
     st.divider()
     st.markdown("**The whole report**")
     st.caption(
-        "A page to read, every figure as PDF, SVG and PNG, every table as CSV and LaTeX, a methods paragraph "
-        "with the"
+        "A page to read, every figure as PDF, SVG and PNG, every table as CSV and LaTeX, a methods paragraph with the "
         "real settings, the rows behind all numbers, and a manifest from which it can be made again."
     )
     pictures = widgets.switch("With images of the dataset", "compare_pictures", True, help=IMAGES_HELP)

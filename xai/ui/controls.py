@@ -58,8 +58,7 @@ RESIZE_WORDS = {
 TARGET_HELP = (
     "Maps show evidence for one class. Predicted: what each network says of the clean picture, which may differ; "
     ""
-    "a named"
-    "class is the same for both."
+    "a named class is the same for both."
 )
 RESIZE_HELP = "Networks take squares: what is done to a picture of another shape before they see it."
 OPACITY_HELP = "Of the heatmap over the picture: 0 shows the picture alone, 1 the map alone."

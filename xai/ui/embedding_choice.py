@@ -33,8 +33,7 @@ LAYER_HELP = (
 MORE_HELP = "Reads the networks for their layers. A feature map counts as the mean over its cells."
 METHOD_HELP = (
     "t-SNE and UMAP keep neighbours together, and distances between far groups mean little; PCA is a plain "
-    "projection,"
-    "whose axes are the directions of most spread."
+    "projection, whose axes are the directions of most spread."
 )
 DEGRADATION_HELP = (
     "The images are degraded at every severity and placed into the map of the clean ones; the slider goes "
@@ -200,8 +199,7 @@ def _parameter(name: str, usual: float) -> Any:
 
 def _layout() -> str:
     help_words = (
-        "Two maps can't be compared by eye as they come: either may be turned, mirrored or scaled. What differs"
-        "after"
+        "Two maps can't be compared by eye as they come: either may be turned, mirrored or scaled. What differs after "
         "they are laid onto each other is measured below, in the features themselves."
     )
     return widgets.one_of(

@@ -26,8 +26,7 @@ LINK_KEYS = (*embedding_choice.KEYS, *embedding_view.KEYS, *embedding_kept.KEYS,
 SEARCH_HELP = (
     "Selects all images whose id or class holds these letters, as drawing around them does, without a mouse. The "
     ""
-    "images"
-    "stand below, each a link to Explain."
+    "images stand below, each a link to Explain."
 )
 MOST_FOUND, MOST_LETTERS = 1000, 100
 """Images that a search selects at most, and letters of what is searched for."""

@@ -9,8 +9,7 @@ NETWORK_B = (
 IMAGES_OF = "The set of images that the networks are shown. Only sets with images of their size are offered."
 SPLIT_OF = (
     "Networks learned from train and were chosen on validation; test is what they have never seen. On drawn "
-    "scenes"
-    "conflict has the shape of one class and the texture of another, shortcut a corner tag that betrays the "
+    "scenes conflict has the shape of one class and the texture of another, shortcut a corner tag that betrays the "
     "class."
 )
 DEGRADATION = (
@@ -18,8 +17,7 @@ DEGRADATION = (
 )
 SCALE = (
     "What severity 1, 2, 3 … mean: the constants of a published benchmark or paper. The one that fits has "
-    "strengths"
-    "made for images of this size."
+    "strengths made for images of this size."
 )
 DEGRADATION_SEED = "The same seed draws the same noise again. Degradations without chance ignore it."
 LAYER = "The layer whose answers are shown, with its grid (rows × columns) and how many channels it has."

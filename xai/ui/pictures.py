@@ -20,7 +20,7 @@ from xai.ui.explaining import results
 
 THUMBNAIL = 96
 SOURCE_HELP = (
-    "Drawn scenes have one object with its true mask. Uploads stay in memory, are yours alone, and leave with"
+    "Drawn scenes have one object with its true mask. Uploads stay in memory, are yours alone, and leave with "
     "your visit."
 )
 SAMPLE_HELP = (
