@@ -158,7 +158,7 @@ def _matrix_colours(found: Confusion, shape: tuple[int, int]) -> Any:
 def _shade(strength: float, colour: tuple[int, int, int]) -> str:
     """Background of a cell; over the page's own colour, so that it suits a light and a dark page."""
     if not strength:
-        return "color: #88888888"
+        return "color: #888888"
     red, green, blue = colour
     words = "; color: white" if strength > 0.6 else ""
     return f"background-color: rgba({red}, {green}, {blue}, {strength:.2f}){words}"
