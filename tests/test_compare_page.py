@@ -193,10 +193,3 @@ def test_rows_of_other_weights_are_not_taken(monkeypatch: pytest.MonkeyPatch) ->
     assert kept.find(study, cards) is not None
     changed = {**cards, A: replace(cards[A], sha256="0" * 64)}
     assert kept.find(study, changed) is None
-
-
-def test_a_machine_without_networks_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zoo, "cards", dict)
-    app = visit("compare")
-    assert healthy(app), words(app)
-    assert "No network is on this machine" in words(app)

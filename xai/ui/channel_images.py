@@ -172,6 +172,11 @@ def classes(chosen: Chosen) -> None:
         st.caption("A class speaks for itself. Choose a channel to see which classes it speaks for.")
         return
     data = picked.open() if picked else None
+    if data is None and channel_classes.linear_head(chosen.model, chosen.layer) is None:
+        st.info(
+            "Choose images above that are on this machine: they say which classes this channel speaks for."
+        )
+        return
 
     def compute() -> channel_classes.Classes:
         with st.spinner("Asking how each class depends on the channel."):

@@ -19,28 +19,23 @@ KEYS = (
     *("a", "b", "compare_images", "compare_split", "compare_count", "compare_method"),
     *("compare_layer_a", "compare_layer_b", "compare_scale", "compare_degradations", "compare_seed"),
 )
-NETWORK_B_HELP = "The network that A is compared with: those that take images of the same size and know some of its classes."
+NETWORK_B_HELP = "What A is compared with: networks that take images of the same size and know some of its classes."
 METHOD_HELP = "How evidence is found. HiResCAM is what a layer really adds to the score, on every network."
 LAYER_HELP = (
     "Where the heatmaps are taken, with the grid. A deeper layer has a coarser grid and more meaning."
 )
-DEGRADATIONS_HELP = "What images are degraded by, at every severity of the scale. Each more takes another pass over all images."
+DEGRADATIONS_HELP = "What images are degraded by, at every severity of the scale. Each takes more passes."
 PREFERRED = ("alexnet-cifar10-jpeg", "resnet18_cifar-w16-cifar10-jpeg")
 """How the names of the networks begin that a new visitor sees compared."""
 
 
-def choose() -> Study | None:
-    """Draw the choices in the column on the left; None, with what to do, where nothing can be compared."""
+def choose() -> Study:
+    """Draw the choices in the column on the left; raises `NothingYet`, with what to do, where there are none."""
     with st.sidebar:
         st.subheader("Networks")
         models = _networks()
-        if models is None:
-            return None
         st.subheader("Images")
-        images = _images(models)
-        if images is None:
-            return None
-        name, split, limit = images
+        name, split, limit = _images(models)
         st.subheader("Heatmaps")
         method = widgets.one_of(
             "Method",
@@ -67,19 +62,20 @@ def choose() -> Study | None:
     return Study(models, name, split, limit, method, layers, names, scale, seed)
 
 
-def _networks() -> tuple[str, str] | None:
+def _networks() -> tuple[str, str]:
     """Two networks that take images of the same size."""
     known = explaining.cards()
     if not known:
-        st.info("No network is on this machine: bring one in on the page Your own, or train one.")
-        return None
+        raise widgets.NothingYet(widgets.NO_NETWORK)
     liked = [next((name for name in known if name.startswith(start)), "") for start in PREFERRED]
     first, second = liked if all(liked) else explaining.first_choice(tuple(known))
     a = widgets.one_of("Network A", "a", list(known), first, help=help_texts.NETWORK_A)
     others = [name for name in known if name != a and _alike(known[name], known[a])]
     if not others:
-        st.info(widgets.plain(f"No other network knows the classes of {a} at its image size."))
-        return None
+        raise widgets.NothingYet(
+            f"No other network knows the classes of {a} at its image size: choose another network A, or bring one "
+            "in on the page Your own."
+        )
     usual = second if second in others else others[0]
     return a, widgets.one_of("Network B", "b", others, usual, help=NETWORK_B_HELP)
 
@@ -88,13 +84,15 @@ def _alike(one: Card, other: Card) -> bool:
     return one.input_size == other.input_size and bool(set(one.classes) & set(other.classes))
 
 
-def _images(models: tuple[str, str]) -> tuple[str, str, int | None] | None:
+def _images(models: tuple[str, str]) -> tuple[str, str, int | None]:
     """Images that both networks can be asked about."""
     cards = [explaining.cards()[name] for name in models]
     offered = [name for name in dataset_images.names().values() if all(_fits(name, card) for card in cards)]
     if not offered:
-        st.info("No dataset on this machine has images and classes of both networks.")
-        return None
+        raise widgets.NothingYet(
+            "No dataset on this machine has images and classes of both networks: choose other networks, or bring "
+            "pictures in on the page Your own."
+        )
     usual = next((card.dataset for card in cards if card.dataset in offered), offered[0])
     name = widgets.one_of(
         "Images of", "compare_images", offered, usual, own_shelf.words(), help=help_texts.IMAGES_OF

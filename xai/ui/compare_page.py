@@ -37,8 +37,7 @@ def draw() -> None:
     with showing.one_sentence():
         study = compare_choice.choose()
         about_link = st.container()
-        if study is not None:
-            _draw(study)
+        _draw(study)
         state.write_link(compare_pictures.LINK_KEYS)
         with about_link:
             showing.ignored()

@@ -33,7 +33,7 @@ LINK_KEYS = (*compare_choice.KEYS, *KEYS, "compare_part")
 MOST_TYPED = 6
 """Images that a visitor may name for one figure."""
 SPREAD = 3
-TYPED_HELP = f"At most {MOST_TYPED} ids, as they stand under pictures and in tables. Empty: chosen by a rule, not by eye."
+TYPED_HELP = f"At most {MOST_TYPED} ids, as they stand under pictures and in tables. Empty: chosen by a rule."
 STRATEGY_HELP = (
     "Every strategy is a rule that is fixed before a picture is seen; what it is stands below. Percentiles say "
     "how usual each image is within its class."

@@ -31,7 +31,7 @@ PANEL = panel(
 )
 
 REPORT_HELP = "The page, figures, tables, rows and manifest as one archive: unpack it and open report.html."
-IMAGES_HELP = "Off leaves out the figures that show single images, so that the report may be passed on where they may not."
+IMAGES_HELP = "Off leaves out the figures that show single images, so that the report may be passed on."
 
 
 def draw(study: Study, found: Compared) -> None:

@@ -64,7 +64,7 @@ RESIZE_HELP = "Networks take squares: what is done to a picture of another shape
 OPACITY_HELP = "Of the heatmap over the picture: 0 shows the picture alone, 1 the map alone."
 MASK_HELP = "The true outline of the object; drawn scenes and some folders have one."
 WIDTH_HELP = "As wide as one or two columns of a paper; text keeps its size."
-COLOURS_HELP = "Of values from nothing to most. The first two are even to the eye, also to colour-blind ones and in print."
+COLOURS_HELP = "Of values from nothing to most. All but jet are even to the eye, also to colour-blind ones."
 SIGNED_HELP = (
     "Of values around zero, which stays white. All of these pairs are told apart by colour-blind readers."
 )
@@ -94,10 +94,13 @@ class Networks:
 
 def networks() -> Networks:
     """Choose network A and, if wanted, B; raises `CheckpointError` when one can't be loaded."""
-    names = explaining.names()
-    first, second = explaining.first_choice(names)
-    a = widgets.one_of("Network A", "a", names, first, _network_words, help=help_texts.NETWORK_A)
+    names, local = explaining.names(), bool(explaining.cards())
+    first, second = explaining.first_choice(names) if local else ("", "")
+    offered = names if local else ("", *names)  # nothing is downloaded that nobody asked for
+    a = widgets.one_of("Network A", "a", offered, first, _network_words, help=help_texts.NETWORK_A)
     b = widgets.one_of("Network B", "b", ("", *names), second, _network_words, help=help_texts.NETWORK_B)
+    if not (a or b):
+        raise widgets.NothingYet(f"{widgets.NO_NETWORK} Or download one: choose it on the left.")
     return Networks(tuple(explaining.model(name) for name in dict.fromkeys((a, b)) if name))
 
 

@@ -22,7 +22,10 @@ LAYOUT_WORDS = {
 }
 COUNTS = (500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
 FIRST_COUNT = 1_000
-NO_IMAGES = "No dataset on this machine has images of the size that one of the networks takes."
+NO_IMAGES = (
+    "No dataset on this machine has images of the size that network A takes: choose another network, or bring pictures "
+    "in on the page Your own."
+)
 NETWORK_B_HELP = (
     "A second map of the same images: networks that take images of the same size. None shows A's map alone."
 )
@@ -48,16 +51,13 @@ KEYS = (
 )
 
 
-def choose() -> EmbeddingRequest | None:
-    """Draw the choices in the column on the left; None, with what to do, where there is nothing to choose from."""
+def choose() -> EmbeddingRequest:
+    """Draw the choices in the column on the left; raises `NothingYet`, with what to do, where there are none."""
     with st.sidebar:
         st.subheader("Networks")
         models = _networks()
         st.subheader("Images")
-        images = _images(models[0])
-        if images is None:
-            return None
-        name, split, limit = images
+        name, split, limit = _images(models[0])
         models = tuple(each for each in models if _size(each) == dataset(name).image_size)
         layers = _layers(models)
         st.subheader("Map")
@@ -71,6 +71,8 @@ def choose() -> EmbeddingRequest | None:
 def _networks() -> tuple[str, ...]:
     """Network A and, if wanted, B, of the same input size: by name, as their weights may not be needed."""
     known = explaining.cards()
+    if not known:
+        raise widgets.NothingYet(widgets.NO_NETWORK)
     first, second = _first_pair(tuple(known))
     # Other pages begin with other networks, and forget a choice that is what they begin with.
     for key, name in st.session_state.get(NETWORKS, {}).items():
@@ -98,13 +100,12 @@ def _size(name: str) -> int:
     return explaining.cards()[name].input_size
 
 
-def _images(model: str) -> tuple[str, str, int | None] | None:
+def _images(model: str) -> tuple[str, str, int | None]:
     """A set of images of the network's size, its split, and how many of them."""
     card = explaining.cards()[model]
     offered = [name for name in dataset_images.names().values() if _fits(name, card.input_size)]
     if not offered:
-        st.info(NO_IMAGES)
-        return None
+        raise widgets.NothingYet(NO_IMAGES)
     own = card.dataset if card.dataset in offered else offered[0]
     name = widgets.one_of(
         "Images of", "embed_images", offered, own, own_shelf.words(), help=help_texts.IMAGES_OF

@@ -41,8 +41,6 @@ def draw() -> None:
 def _draw() -> None:
     request = embedding_choice.choose()
     about_link = st.container()
-    if request is None:
-        return
     state.write_link(LINK_KEYS)
     found = embedding_data.get(request)
     if found is None:

@@ -14,6 +14,11 @@ from xai.ui import help_texts, state
 BINARY = "application/octet-stream"
 
 
+NO_NETWORK = (
+    "No network is on this machine: bring one in on the page Your own, or train one on the page Train."
+)
+
+
 class NothingYet(ValueError):
     """There is nothing to show: its sentence says why, and what to do first."""
 

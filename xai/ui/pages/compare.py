@@ -6,7 +6,8 @@ from xai.ui import loading, state
 
 st.title("Compare")
 st.markdown(
-    "How two networks decide, on clean and on degraded images: what differs, what does not, and what can't be said."
+    "How two networks decide, on clean and on degraded images: what differs, what does not, and what can't be said. "
+    "Choose two networks on the left, read the answers, then look closely at one of them."
 )
 state.start("compare")
 loading.wait()

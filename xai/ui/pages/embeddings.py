@@ -6,8 +6,8 @@ from xai.ui import loading, state
 
 st.title("Embeddings")
 st.markdown(
-    "Each point is an image; images lie together that a network finds alike. Draw around points to see their images, "
-    "in both networks at once, and move the severity to see where degradation takes them."
+    "Each point is an image; images lie together that a network finds alike. Draw around points (or find a class by "
+    "its name) to see their images in both networks, and move the severity to see where degradation takes them."
 )
 state.start("embeddings")
 loading.wait()

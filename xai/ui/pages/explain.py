@@ -6,7 +6,8 @@ from xai.ui import loading, state
 
 st.title("Explain a decision")
 st.markdown(
-    "Choose a picture and two networks on the left: see what each looks at, and what a degradation changes."
+    "What each of two networks looks at when it decides, and what a degradation changes. Choose a picture on the "
+    "left (or take the one shown), then move the severity."
 )
 state.start("explain")
 loading.wait()

@@ -6,7 +6,8 @@ from xai.ui import loading, state
 
 st.title("Feature maps")
 st.markdown(
-    "What each channel of a layer answers to a picture, what a degradation changes, and where a network loses it."
+    "What each channel of a layer answers to a picture, what a degradation changes, and where a network loses it. "
+    "Choose a layer, then open a channel to see what else it looks for."
 )
 state.start("features")
 loading.wait()
