@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data.images import ImageError, display_name, read_image
+from data.resizing import centre_square
 
 TOP = "masks"
 """The folder that mirrors the others."""
@@ -77,12 +78,6 @@ def read_mask(path: Path, picture: tuple[int, int], size: int) -> Tensor:
     if (image.width, image.height) != picture:
         given, allowed = f"{image.width}x{image.height}", "x".join(map(str, picture))
         raise ImageError(f"{shown} is a mask of {given} pixels for a picture of {allowed}.")
-    return _square(image.pixels.any(dim=0), size)
-
-
-def _square(mask: Tensor, size: int) -> Tensor:
-    """As `data.images.resize` by "crop", but each pixel is that of the nearest place and stays true or false."""
-    side = min(mask.shape)
-    top, left = ((length - side) // 2 for length in mask.shape)
-    middle = mask[top : top + side, left : left + side]
+    middle = centre_square(image.pixels.any(dim=0))
+    # As `data.resizing.resize` by "crop", but each pixel is that of the nearest place and stays true or false.
     return F.interpolate(middle[None, None].float(), (size, size), mode="nearest-exact")[0, 0] > 0

@@ -13,7 +13,7 @@ import threading
 import unicodedata
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -144,23 +144,6 @@ def read_image(
     except DECODER_ERRORS as error:
         file_format = sniff_format(content)
         raise ImageError(f"{shown} is a {file_format} file that is damaged or cut short.") from error
-
-
-def read_images(
-    files: Iterable[tuple[str, bytes]],
-    *,
-    limits: Limits = DEFAULT_LIMITS,
-    background: tuple[int, int, int] = (255, 255, 255),
-) -> tuple[list[Image], list[str]]:
-    """Decode (name, bytes) pairs; returns the good ones in order, and one sentence for each bad one."""
-    images: list[Image] = []
-    problems: list[str] = []
-    for name, content in files:
-        try:
-            images.append(read_image(content, name, limits=limits, background=background))
-        except ImageError as error:
-            problems.append(str(error))
-    return images, problems
 
 
 def display_name(name: str) -> str:

@@ -44,13 +44,17 @@ def _interpolate(images: Tensor, height: int, width: int) -> Tensor:
     return resized.clamp_(0, 1)  # weights sum to 1 only within rounding
 
 
+def centre_square(images: Tensor) -> Tensor:
+    """The middle of images or masks `(..., H, W)`, `(..., S, S)` with S the shorter side; a view of them."""
+    side = min(images.shape[-2:])
+    top, left = ((length - side) // 2 for length in images.shape[-2:])
+    return images[..., top : top + side, left : left + side]
+
+
 @register_resize("crop", "aspect kept, shorter side to {size}, centre crop")
 def _crop(images: Tensor, size: int) -> Tensor:
     # Cropped before scaling: the same picture, and a 2x60000 strip never becomes a gigantic one on the way.
-    height, width = images.shape[-2:]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return _interpolate(images[..., top : top + side, left : left + side], size, size)
+    return _interpolate(centre_square(images), size, size)
 
 
 @register_resize("pad", "aspect kept, longer side to {size}, the rest filled with mid-grey")

@@ -13,7 +13,7 @@ import numpy as np
 from data.degradations import DEGRADATIONS, parameters
 from models.files import write_text
 from tests.answer_helpers import answers
-from xai import results
+from xai import result_folders
 from xai.evaluation_grid import CLEAN, Cell
 from xai.evaluation_store import FORMAT, save
 from xai.predictions import Predictions
@@ -75,5 +75,5 @@ def store(folder: Path, answered: Answered, classes: Sequence[str] = CLASSES, da
 
 def board_of(folder: Path, answered: Answered, classes: Sequence[str] = CLASSES) -> Board:
     """The board of stored answers, all of the same images."""
-    (board,) = results.open_results([store(folder, answered, classes)]).boards.values()
+    (board,) = result_folders.open_results([store(folder, answered, classes)]).boards.values()
     return board

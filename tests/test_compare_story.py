@@ -38,8 +38,8 @@ from xai.compare.bench import Bench
 from xai.compare.sections import Measured, section
 from xai.compare.study import Facts, Study
 from xai.evaluation import Cancelled
-from xai.export import ManifestError
 from xai.figures import render
+from xai.manifests import ManifestError
 from xai.reproduction import reproduce_files
 
 STUDY = Study(NAMES, "cue10", limit=20, degradations=("gaussian_noise",), scale="paper-relative")

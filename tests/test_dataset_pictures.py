@@ -13,11 +13,12 @@ from PIL import Image
 from data import cue10, thumbnails
 from data.datasets import DatasetError, ImageSet
 from data.degradations import DEGRADATIONS, max_severity
-from xai import export
+from xai import picture_sources
 from xai.comparison import Request, make_view, picture_from_dataset, picture_from_scene
 from xai.evaluation import degraded_batch
 from xai.evaluation_grid import Cell
-from xai.export import ManifestError, find_picture, is_source
+from xai.manifests import ManifestError
+from xai.picture_sources import find_picture, is_source
 
 SEED = 5
 
@@ -61,9 +62,9 @@ def test_a_manifest_of_before_draws_what_it_drew(scenes: ImageSet) -> None:
         "label": None,
         "sha256": picture_from_scene("test", 2).sha256,
     }
-    assert export.picture_again(facts, None).seed_text == facts["sha256"]
+    assert picture_sources.picture_again(facts, None).seed_text == facts["sha256"]
     now = {**facts, "image_id": "cue10/test/00002"}
-    assert export.picture_again(now, None).seed_text == "cue10/test/00002"
+    assert picture_sources.picture_again(now, None).seed_text == "cue10/test/00002"
 
 
 def test_a_picture_by_dataset_split_and_id(tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ def test_a_picture_by_dataset_split_and_id(tmp_path: Path) -> None:
 def test_an_id_may_leave_out_its_split() -> None:
     labels, ids = torch.zeros(2, dtype=torch.long), ("test/cat/0001", "test/cat/0002")
     data = ImageSet("made up", "test", torch.arange(6).view(2, 3, 1, 1).byte(), labels, ("cat",), ids)
-    short, full = (export._of_dataset(data, name) for name in ("cat/0002", "test/cat/0002"))
+    short, full = (picture_sources._of_dataset(data, name) for name in ("cat/0002", "test/cat/0002"))
     assert (short.source, short.sha256) == (full.source, full.sha256)
     assert short.image_id == "test/cat/0002"
 

@@ -27,10 +27,10 @@ from xai.attribution_types import ExplanationError
 from xai.class_colours import CORRECTNESS, TRANSITIONS, class_looks
 from xai.cli import main
 from xai.embedding import Embedding
-from xai.export import ManifestError
 from xai.figure_embedding import MapStyle, embedding_figure
 from xai.figure_embedding_parts import MOST_ARROWS, arrow_rows
 from xai.figures import Figure, render
+from xai.manifests import ManifestError
 from xai.reproduction import REPRODUCERS, reproduce_files
 
 PAIR = ("alexnet-cue10-s0", "resnet18_cifar-w16-cue10-s0")

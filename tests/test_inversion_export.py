@@ -19,10 +19,10 @@ from models.registry import Model
 from xai import inversion_export, reproduction
 from xai.cli import main
 from xai.comparison import Request, make_view, picture_from_scene
-from xai.export import ManifestError
 from xai.feature_visualization import Settings
 from xai.inversion import INVERSION, invert
 from xai.inversion_export import Inversions, bundle, make, raw_arrays
+from xai.manifests import ManifestError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NAME = "resnet18_cifar-w16-cue10-s0"

@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from data import cue10
-from xai import results
+from xai import result_folders, results
 from xai.ui import job_panel, sweep_panel
 from xai.ui.job import Job, Place, Report
 
@@ -108,7 +108,7 @@ def test_a_sweep_from_the_page_is_stored_and_its_outcome_said(panel: AppTest) ->
     panel.run()
     assert "cells computed" in panel.success[0].value
     assert panel.expander[0].proto.expanded, "else its visitor does not see what became of it"
-    (board,) = results.open_results([results.local_folder()]).boards.values()
+    (board,) = result_folders.open_results([results.local_folder()]).boards.values()
     assert board.models == ("alexnet-cue10-s0",)
     assert {condition.degradation for condition in board.conditions} == {"clean", "pixelate"}
     assert len(board) == 100

@@ -21,7 +21,8 @@ from xai.cli import main
 from xai.paper_claims import CLAIMS, Claim, Match
 from xai.papers import Row
 from xai.predictions import Predictions
-from xai.results import Condition, open_results
+from xai.result_folders import open_results
+from xai.results import Condition
 
 
 def trained(

@@ -12,8 +12,9 @@ from tests.answer_helpers import graded, shuffled
 from xai.evaluation_grid import CLEAN, Cell
 from xai.evaluation_store import FORMAT, save
 from xai.predictions import Predictions, PredictionsError
-from xai.remedy_gain import Trial, gain_rows, gains, gains_of, recovered
-from xai.results import UNTOUCHED, Condition, open_results
+from xai.remedy_gain import Trial, gains, gains_of, recovered
+from xai.result_folders import open_results
+from xai.results import UNTOUCHED, Condition
 from xai.statistics import holm
 
 NOISY = Condition("gaussian_noise", "cifar-c", 3.0, "nlm.v1")
@@ -87,16 +88,6 @@ def test_images_are_matched_by_id() -> None:
 def test_told_is_known_by_the_name() -> None:
     told = replace(NOISY, remedy="nlm+told.v1")
     assert [gain.told for gain in gains_of([trial(9, 5, 7), trial(9, 5, 7, told)])] == [False, True]
-
-
-def test_rows_are_long_and_whole() -> None:
-    rows = gain_rows(gains_of([trial(90, 50, 70), trial(90, 90, 80, CLEANED)]))
-    assert [row["degradation"] for row in rows] == ["gaussian_noise", CLEAN]
-    assert rows[0]["remedy"] == "nlm.v1"
-    assert [row["difference"] for row in rows] == pytest.approx([0.2, -0.1])
-    assert [row["recovered"] for row in rows] == [pytest.approx(0.5), None]
-    assert [row["real"] for row in rows] == ["yes", "yes"]
-    assert rows[0].keys() == rows[1].keys()
 
 
 def stored(folder: Path, condition: Condition, right: int, model: str = "net") -> None:

@@ -19,7 +19,8 @@ from xai.cli import main
 from xai.predictions import Predictions
 from xai.report_errors import ERRORS
 from xai.report_index import compilable, escaped
-from xai.results import Board, open_results
+from xai.result_folders import open_results
+from xai.results import Board
 from xai.robustness_tables import TABLES
 
 HOSTILE = (

@@ -11,12 +11,13 @@ import pytest
 
 from data.degradations import DEGRADATIONS
 from models.cards import Card
-from xai import results
+from xai import evaluation_store, result_folders
 from xai.evaluation_grid import CLEAN, Cell
 from xai.evaluation_store import FORMAT, save
 from xai.memo import Kept
 from xai.predictions import Answers, Predictions, PredictionsError
-from xai.results import UNTOUCHED, Board, Condition, Setting, open_results, signature
+from xai.result_folders import open_results, signature
+from xai.results import UNTOUCHED, Board, Condition, Setting
 
 NAMES = ("cat", "dog", "frog")
 BLANK = Cell("cue10", "test", "a-s0", "0" * 64, CLEAN, "", 0.0, 0, 0)
@@ -277,9 +278,9 @@ def test_the_signature_changes_when_a_file_comes_or_is_replaced(tmp_path: Path) 
 def test_answers_are_read_again_when_their_file_was_replaced(tmp_path: Path) -> None:
     kept = Kept()
     put(tmp_path, BLANK, rows([0, 1, 2]))
-    listing = results.listed(tmp_path)
-    (board,) = results.gather([listing], {}, kept).boards.values()
+    listing = evaluation_store.listed(tmp_path)
+    (board,) = result_folders.gather([listing], {}, kept).boards.values()
     assert board.answers("a-s0", UNTOUCHED).predicted.tolist() == [0, 1, 2]  # type: ignore[union-attr]
     put(tmp_path, BLANK, rows([1, 1, 2], full=True))
-    (board,) = results.gather([results.listed(tmp_path)], {}, kept).boards.values()
+    (board,) = result_folders.gather([evaluation_store.listed(tmp_path)], {}, kept).boards.values()
     assert board.answers("a-s0", UNTOUCHED).predicted.tolist() == [1, 1, 2]  # type: ignore[union-attr]

@@ -16,7 +16,8 @@ from xai.embedding_shipping import DATASET, FIRST, SPLIT, requests
 from xai.evaluation_grid import PAPER
 from xai.neighbours import nearest
 from xai.projection import Projecting
-from xai.results import SHIPPED, Condition, open_results
+from xai.result_folders import open_results
+from xai.results import SHIPPED, Condition
 
 MOST_BYTES = 5_000_000
 NETWORKS = [name for name, card in zoo.cards().items() if card.dataset == DATASET and zoo.is_shipped(name)]

@@ -16,7 +16,8 @@ from models.cards import Card
 from tests.app_server import ROOT
 from xai.evaluation import degraded_batch, shares
 from xai.evaluation_grid import Cell, grid
-from xai.results import SHIPPED, UNTOUCHED, Board, Condition, condition_of, open_results
+from xai.result_folders import open_results
+from xai.results import SHIPPED, UNTOUCHED, Board, Condition, condition_of
 from xai.robustness_tables import TABLES
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -19,7 +19,6 @@ from models.registry import Model
 from tests.conftest import TinyModel
 from xai import reproduction
 from xai.comparison import Picture, picture_from_scene
-from xai.export import ManifestError
 from xai.feature_visualization import Settings
 from xai.figure_visualization import (
     MOST_PANELS,
@@ -31,6 +30,7 @@ from xai.figure_visualization import (
     visualizations_figure,
 )
 from xai.figures import render
+from xai.manifests import ManifestError
 from xai.visualization_export import (
     as_json,
     bundle,

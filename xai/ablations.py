@@ -18,7 +18,7 @@ from models.cards import Card, recipe_name, trial_limit
 from xai.ablation_list import ABLATIONS, STEM, Ablation, Training
 from xai.predictions import Predictions, PredictionsError, Read, aligned
 from xai.statistics import Difference, holm, paired_difference
-from xai.tables import Cell, p_value
+from xai.tables import Row, p_value
 
 NOT_TRAINED = "not trained"
 CAPTION = "Claimed improvements beside ours."
@@ -224,7 +224,7 @@ def _correct_of(found: Predictions, first: Predictions, name: str) -> np.ndarray
         ) from error
 
 
-def table(found: Sequence[AblationRow]) -> list[dict[str, Cell]]:
+def table(found: Sequence[AblationRow]) -> list[Row]:
     """The rows with a heading for every column, those with a difference first.
 
     Differences are in percentage points, accuracies in percent.
@@ -232,7 +232,7 @@ def table(found: Sequence[AblationRow]) -> list[dict[str, Cell]]:
     return [_cells(row) for row in sorted(found, key=lambda row: row.difference is None)]
 
 
-def _cells(row: AblationRow) -> dict[str, Cell]:
+def _cells(row: AblationRow) -> Row:
     """One row with a heading for every column."""
     return {
         "change": row.ablation.claim,

@@ -13,7 +13,7 @@ from xai.channel_classes import Classes
 from xai.channel_profile import SeverityPoint, TopImage
 from xai.cka import CkaMatrix
 from xai.counterparts import Neighbour, Pair
-from xai.export import package_versions
+from xai.manifests import package_versions
 from xai.receptive_field import Box
 from xai.tables import Row
 from xai.visualization_store import model_facts

@@ -7,9 +7,8 @@ costly goes through `memo(key, compute)`, so that a caller who keeps results rec
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,136 +21,39 @@ from data.datasets import ImageSource
 from models.registry import Model
 from xai import attribution, faithfulness
 from xai.attribution import ExplanationError, Heatmap
+from xai.comparison_types import (
+    CONDITIONS,
+    Answered,
+    Comparison,
+    ModelResult,
+    Picture,
+    Request,
+    View,
+    is_degraded,
+)
 from xai.map_agreement import Agreement, agreement
 from xai.memo import Memo, T, no_memo
 
-CONDITIONS = ("clean", "degraded")
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An input picture: `pixels` uint8 `(3, H, W)`, what it is, and what is known of it.
-
-    `source` says where it can be had again: `upload`, `sample:NAME`, `cue10:SPLIT/INDEX` or `DATASET:SPLIT/ID`.
-    `mask` is bool `(H, W)` where the object is known exactly. `image_id` is a dataset's name for it, which seeds what
-    is drawn for it, as it does in a sweep; without one the hash does.
-    """
-
-    name: str
-    pixels: Tensor
-    sha256: str
-    source: str = "upload"
-    label: str | None = None
-    mask: Tensor | None = None
-    notes: tuple[str, ...] = ()
-    image_id: str = ""
-
-    @property
-    def seed_text(self) -> str:
-        """What the random draws of degradations are seeded with, beside the seed that is chosen."""
-        return self.image_id or self.sha256
-
-
-@dataclass(frozen=True)
-class Request:
-    """Everything a user chooses that changes numbers. Every field is JSON-able.
-
-    `target` is `predicted` (each model's own prediction on the clean picture, kept for the degraded one), `true`
-    or a class name. `layers` maps a model's name to the layers to tap (default: the model's own).
-    """
-
-    models: tuple[str, ...]
-    methods: tuple[str, ...] = ("gradcam",)
-    target: str = "predicted"
-    layers: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    degradation: str = "none"
-    severity: float = 0.0
-    scale: str = ""
-    resize: str = "crop"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        texts = (self.target, self.degradation, self.scale, self.resize, *self.models, *self.methods)
-        texts += tuple(layer for taps in self.layers.values() for layer in taps)
-        if not all(isinstance(text, str) for text in texts):
-            raise ExplanationError("A request names models, methods, layers, target and degradation as text.")
-        if not isinstance(self.severity, int | float) or not 0 <= self.severity < math.inf:
-            raise ExplanationError(f"The severity is {self.severity!r}; allowed are numbers from 0 up.")
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
-            raise ExplanationError(
-                f"The seed is {self.seed!r}; allowed are whole numbers from 0 to 2**63 - 1."
-            )
-
-
-@dataclass(frozen=True)
-class View:
-    """A picture as a network of input `size` sees it: `clean` and `degraded` `(1, 3, size, size)` in [0, 1]."""
-
-    size: int
-    clean: Tensor
-    degraded: Tensor
-    resized: str
-    degradation: str
-    parameters: dict[str, float]
-    scale: str
-    psnr: float
-    ssim: float
-
-    def image(self, condition: str) -> Tensor:
-        """The `(1, 3, size, size)` image of `clean` or `degraded`."""
-        return self.clean if condition == "clean" else self.degraded
-
-
-@dataclass(frozen=True)
-class ModelResult:
-    """One model's answers: probabilities `(K,)` and heatmaps per method, for `clean` and `degraded`."""
-
-    model: str
-    architecture: str
-    dataset: str
-    sha256: str
-    device: str
-    classes: tuple[str, ...]
-    size: int
-    target: int
-    probabilities: dict[str, Tensor]
-    heatmaps: dict[str, dict[str, Heatmap]]
-    gradcam_hirescam: float | None
-
-    def top(self, count: int = 5) -> list[tuple[str, float, float]]:
-        """`(class, clean, degraded)` probabilities of the most probable classes of the clean picture."""
-        clean, degraded = self.probabilities["clean"], self.probabilities["degraded"]
-        best = clean.topk(min(count, len(self.classes))).indices.tolist()
-        return [(self.classes[k], float(clean[k]), float(degraded[k])) for k in best]
-
-    def predicted(self, condition: str) -> str:
-        """Name of the most probable class."""
-        return self.classes[int(self.probabilities[condition].argmax())]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """All that was computed for one picture."""
-
-    request: Request
-    picture: Picture
-    views: dict[int, View]
-    results: tuple[ModelResult, ...]
-    agreements: tuple[Agreement, ...]
-
-    def view(self, result: ModelResult) -> View:
-        """The picture as that model saw it."""
-        return self.views[result.size]
-
-    @property
-    def degraded(self) -> bool:
-        """Whether a degradation of more than nothing was asked for."""
-        return is_degraded(self.request)
-
-
-def is_degraded(request: Request) -> bool:
-    """Whether the request names a degradation with a severity above 0."""
-    return request.degradation != "none" and request.severity > 0
+__all__ = [
+    "CONDITIONS",
+    "Answered",
+    "Cell",
+    "Comparison",
+    "ModelResult",
+    "Picture",
+    "Request",
+    "View",
+    "answered",
+    "compare",
+    "is_degraded",
+    "make_cell",
+    "make_view",
+    "make_views",
+    "picture_from_dataset",
+    "picture_from_image",
+    "picture_from_scene",
+    "target_class",
+]
 
 
 def picture_from_image(image: images.Image, source: str = "upload", label: str | None = None) -> Picture:
@@ -269,13 +171,11 @@ def make_cell(model: Model, picture: Picture, view: View, request: Request, memo
     return Cell(model, view, keys, states, memo)
 
 
-def _explain_model(cell: Cell, picture: Picture, request: Request) -> ModelResult:
+def answered(cell: Cell, picture: Picture, request: Request) -> Answered:
+    """What the cell's network says of the picture; raises `ExplanationError` as `target_class` does."""
     model = cell.model
-    layers = tuple(request.layers.get(model.name, ())) or (model.default_layer,)
     probabilities = cell.both(("predict",), lambda image: model.predict(image)[0].cpu())
-    target = target_class(model, picture, request, probabilities["clean"])
-    cams = _cams(cell, request.methods, target, layers)
-    return ModelResult(
+    return Answered(
         model.name,
         model.card.architecture,
         model.card.dataset,
@@ -283,11 +183,20 @@ def _explain_model(cell: Cell, picture: Picture, request: Request) -> ModelResul
         str(model.device),
         model.classes,
         model.input_size,
-        target,
+        target_class(model, picture, request, probabilities["clean"]),
         probabilities,
-        {name: cams.get(name) or _maps(cell, request, name, target, layers) for name in request.methods},
-        _validity(cams),
     )
+
+
+def _explain_model(cell: Cell, picture: Picture, request: Request) -> ModelResult:
+    model = cell.model
+    layers = tuple(request.layers.get(model.name, ())) or (model.default_layer,)
+    answer = answered(cell, picture, request)
+    cams = _cams(cell, request.methods, answer.target, layers)
+    maps = {
+        name: cams.get(name) or _maps(cell, request, name, answer.target, layers) for name in request.methods
+    }
+    return ModelResult(**vars(answer), heatmaps=maps, gradcam_hirescam=_validity(cams))
 
 
 def _cams(

@@ -16,8 +16,8 @@ from xai.embedding import Embedding, EmbeddingRequest, Map
 from xai.embedding_export import FORMAT, as_json, between_facts, bundle, images_digest, map_facts
 from xai.embedding_file import rounded
 from xai.embedding_writing import plain
-from xai.export import ManifestError
 from xai.figure_embedding import MapStyle
+from xai.manifests import ManifestError
 
 TOLERANCE = 0.01
 """How far a measure made again may be off: other versions, processors and threads add up in another order."""

@@ -60,7 +60,7 @@ def versions() -> dict[str, str]:
     """Versions of Python and of the packages that maps depend on."""
     from importlib import metadata
 
-    from xai.export import package_versions
+    from xai.manifests import package_versions
 
     names = ("scikit-learn", "umap-learn", "openTSNE", "pyarrow")
     return package_versions() | {name: metadata.version(name) for name in names}

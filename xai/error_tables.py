@@ -12,11 +12,11 @@ from itertools import product
 import numpy as np
 
 from xai import metrics
-from xai.error_selection import BOTH, Asked, transition_words
+from xai.error_selection import BOTH, Asked
 from xai.metrics import Share
 from xai.pairwise import Cell, Compared
 from xai.predictions import Graded
-from xai.tables import Rows, p_value
+from xai.tables import Row, Rows, p_value
 
 MAX_SHOWN = 30
 """Classes of a confusion matrix that can be read and clicked; of more, the most confused are shown."""
@@ -47,9 +47,9 @@ def class_rows(
     `compared` are differences of the same classes in the same order, with p adjusted by Holm for all of them.
     """
     first = next(iter(shares.values()))
-    rows: list[dict[str, str | int | float | None]] = []
+    rows: list[Row] = []
     for place, share in enumerate(first):
-        row: dict[str, str | int | float | None] = {"class": share.name, "n": share.total}
+        row: Row = {"class": share.name, "n": share.total}
         row |= {f"{title} %": _percent(found[place].share) for title, found in shares.items()}
         if compared:
             row |= _difference(compared[place], what)
@@ -59,7 +59,7 @@ def class_rows(
     return rows
 
 
-def _difference(found: Compared, what: str) -> dict[str, str | int | float | None]:
+def _difference(found: Compared, what: str) -> Row:
     points = {what: found.difference.difference, "from": found.difference.low, "to": found.difference.high}
     return {
         **{name: _percent(value) for name, value in points.items()},
@@ -117,9 +117,9 @@ def confusion_rows(found: Confusion, *, as_shares: bool) -> Rows:
     """One row for each true class: counts, or percent of its images, of each answer."""
     values = np.round(100 * found.shares, 2) if as_shares else found.counts
     first, others, total = (_free(head, found.names) for head in ("true class", "other answers", "n"))
-    rows: list[dict[str, str | int | float | None]] = []
+    rows: list[Row] = []
     for place, name in enumerate(found.names):
-        row: dict[str, str | int | float | None] = {first: name}
+        row: Row = {first: name}
         row |= {said: _number(value) for said, value in zip(found.names, values[place], strict=True)}
         if found.elsewhere.any():
             row[others] = _other(found, place, as_shares)
@@ -214,9 +214,9 @@ def image_rows(asked: Asked, names: Sequence[str], chosen: np.ndarray) -> Rows:
         if reader in asked.readers
         for answers in (asked.reader(reader),)
     }
-    rows: list[dict[str, str | int | float | None]] = []
+    rows: list[Row] = []
     for image in chosen.tolist():
-        row: dict[str, str | int | float | None] = {
+        row: Row = {
             "id": first.ids[image],
             "class": names[first.labels[image]],
         }
@@ -226,8 +226,3 @@ def image_rows(asked: Asked, names: Sequence[str], chosen: np.ndarray) -> Rows:
             row[f"{title}: probability of the class"] = round(float(right[image]), 4)
         rows.append(row)
     return rows
-
-
-def transition_title(row: int, column: int) -> str:
-    """A place of the square in words."""
-    return transition_words(square_cell(row, column))

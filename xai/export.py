@@ -2,65 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-import platform
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data import images, samples
-from data.catalogue import DATASETS
-from data.datasets import ImageSource, open_dataset
 from models import zoo
 from models.registry import Model
 from xai import figures
 from xai.comparison import (
+    CONDITIONS,
     Comparison,
-    Picture,
     Request,
     compare,
-    picture_from_dataset,
-    picture_from_image,
-    picture_from_scene,
 )
 from xai.figures import DEFAULT_STYLE, Style
+from xai.manifests import (
+    ManifestError,
+    answer_facts,
+    finite,
+    is_picture,
+    package_versions,
+    picture_facts,
+    reading,
+    same_model,
+)
 from xai.memo import Memo, no_memo
+from xai.picture_sources import picture_again
 
 MANIFEST_FORMAT = 1
-PACKAGES = ("torch", "numpy", "matplotlib", "captum", "grad-cam", "pillow")
 PNG_DPI = (300, 600)
-
-
-class ManifestError(ValueError):
-    """A manifest that can't be used, or that does not belong to what it was given with."""
-
-
-@contextmanager
-def reading() -> Iterator[None]:
-    """Says in one sentence, as a `ManifestError`, that a manifest can't be read, whatever of it is not as it should be.
-
-    Manifests come from anywhere: numbers may be infinite, texts numbers, and lists anything.
-    """
-    try:
-        yield
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise ManifestError("The manifest is not one that this program wrote.") from error
-
-
-def whole(value: Any, least: int = 0) -> int:
-    """A manifest's whole number from `least`; raises `ValueError` for anything else, also for 2.0 and true."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{value!r} was given; allowed are whole numbers from {least}.")
-    return value
 
 
 def raw_arrays(comparison: Comparison) -> dict[str, np.ndarray]:
@@ -73,11 +50,6 @@ def raw_arrays(comparison: Comparison) -> dict[str, np.ndarray]:
     }
 
 
-def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that figures depend on."""
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}}
-
-
 def _model_facts(comparison: Comparison) -> list[dict[str, Any]]:
     facts = []
     for result in comparison.results:
@@ -85,50 +57,10 @@ def _model_facts(comparison: Comparison) -> list[dict[str, Any]]:
             method: {**asdict(maps["clean"].tap), "settings": maps["clean"].settings}
             for method, maps in result.heatmaps.items()
         }
-        view = comparison.view(result)
-        facts.append(
-            {
-                "name": result.model,
-                "architecture": result.architecture,
-                "dataset": result.dataset,
-                "sha256": result.sha256,
-                "card_sha256": card_digest(result.architecture, result.size, result.classes),
-                "device": result.device,
-                "input": view.resized,
-                "target": result.classes[result.target],
-                "predicted": {condition: result.predicted(condition) for condition in result.probabilities},
-                "taps": taps,
-                "gradcam_hirescam_agreement": _finite(result.gradcam_hirescam),
-                "degradation": {"words": view.degradation, "scale": view.scale, **view.parameters},
-                "psnr_db": _finite(view.psnr),
-                "ssim": _finite(view.ssim),
-            }
-        )
+        agreement = finite(result.gradcam_hirescam)
+        own = {"taps": taps, "gradcam_hirescam_agreement": agreement}
+        facts.append(answer_facts(result, comparison.view(result), CONDITIONS, own))
     return facts
-
-
-def _finite(value: float | None) -> float | None:
-    """NaN and infinity are no JSON."""
-    return value if value is not None and np.isfinite(value) else None
-
-
-def card_digest(architecture: str, input_size: int, classes: Sequence[str]) -> str:
-    """Hash of what a card says of the weights that a figure depends on."""
-    return hashlib.sha256(json.dumps([architecture, input_size, list(classes)]).encode()).hexdigest()
-
-
-def picture_facts(picture: Picture) -> dict[str, Any]:
-    """What a manifest says of a picture, from which `picture_again` finds it."""
-    height, width = picture.pixels.shape[-2:]
-    return {
-        "name": picture.name,
-        "sha256": picture.sha256,
-        "source": picture.source,
-        "label": picture.label,
-        "image_id": picture.image_id,
-        "width": width,
-        "height": height,
-    }
 
 
 def manifest(comparison: Comparison, style: Style) -> dict[str, Any]:
@@ -140,7 +72,7 @@ def manifest(comparison: Comparison, style: Style) -> dict[str, Any]:
         "style": asdict(style),
         "models": _model_facts(comparison),
         "agreements": [
-            {key: _finite(value) if isinstance(value, float) else value for key, value in asdict(row).items()}
+            {key: finite(value) if isinstance(value, float) else value for key, value in asdict(row).items()}
             for row in comparison.agreements
         ],
         "versions": package_versions(),
@@ -246,93 +178,9 @@ def read_manifest(content: bytes) -> tuple[Request, Style, dict[str, Any]]:
     return request, style, found
 
 
-def is_picture(facts: Mapping[str, Any]) -> bool:
-    """Whether a manifest's facts of its picture have the right types."""
-    named = all(isinstance(facts[key], str) for key in ("name", "sha256", "source"))
-    return named and isinstance(facts["label"], str | None) and isinstance(facts.get("image_id", ""), str)
-
-
-_OF_A_FOLDER = re.compile(r"(folder:.+):((?:train|validation|test)/.+)", re.DOTALL)
-"""A folder's name may hold colons and slashes."""
-
-
-def _named(source: str) -> tuple[str, str]:
-    """Name of the dataset (or `sample`) and what is named of it; the first is empty where the source names none."""
-    if match := _OF_A_FOLDER.fullmatch(source):
-        return match[1], match[2]
-    name, _, rest = source.partition(":")
-    return name, rest
-
-
-def is_source(text: str) -> bool:
-    """Whether a text has the form of what `find_picture` takes, and so is no path."""
-    name = _named(text)[0]
-    return text != name and (name == "sample" or name in DATASETS or name.startswith("folder:"))
-
-
-def find_picture(source: str, label: str | None = None) -> Picture:
-    """The picture of a source: `sample:NAME`, `cue10:SPLIT/INDEX`, or `DATASET:SPLIT/ID` with an id of the split.
-
-    Raises `ManifestError` for another, and `DatasetError` for a dataset that is not on this machine.
-    """
-    kind, rest = _named(source)
-    if kind == "sample" and rest in samples.SAMPLES:
-        return picture_from_image(samples.load_sample(rest), source, label)
-    split, _, number = rest.partition("/")
-    if kind == "cue10" and number.isdigit() and len(number) < 7:
-        return picture_from_scene(split, int(number))
-    if number and (kind in DATASETS or kind.startswith("folder:")):
-        return _of_dataset(open_dataset(kind, split), number)
-    raise ManifestError(
-        f"There is no picture {source!r}; allowed are sample:NAME, cue10:SPLIT/NUMBER and DATASET:SPLIT/ID."
-    )
-
-
-def _of_dataset(data: ImageSource, image_id: str) -> Picture:
-    for known in (
-        image_id,
-        f"{data.split}/{image_id}",
-    ):  # ids that begin with their split may be given without
-        if known in data.ids:
-            return picture_from_dataset(data, data.ids.index(known))
-    raise ManifestError(
-        f"There is no image {image_id!r} in {data.name} {data.split}; its ids are such as {data.ids[0]!r}."
-    )
-
-
-def picture_again(facts: Mapping[str, Any], image: Path | None) -> Picture:
-    """The picture of a manifest, from its source or from the file of an upload; `ManifestError` when it is another."""
-    if image is None:
-        if facts["source"] == "upload":
-            raise ManifestError(f"The picture {facts['name']} was uploaded: give its file too.")
-        picture = find_picture(str(facts["source"]), facts["label"])
-    else:
-        read = images.read_image(image.read_bytes(), str(facts["name"]))
-        picture = picture_from_image(read, str(facts["source"]), facts["label"])
-    if picture.sha256 != facts["sha256"]:
-        raise ManifestError(
-            f"The picture given is not the one in the manifest ({facts['name']}): its sha256 differs."
-        )
-    return replace(picture, image_id=facts.get("image_id", ""))
-
-
 def _models(request: Request, found: dict[str, Any], load: Callable[[str], Model]) -> list[Model]:
     entries = {entry["name"]: entry for entry in found["models"]}
     return [same_model(load(name), entries[name]) for name in request.models]
-
-
-def same_model(model: Model, entry: Mapping[str, Any]) -> Model:
-    """The model, when it is the one of a manifest's entry with `sha256` and `card_sha256`; `ManifestError` if not."""
-    if model.card.sha256 != entry["sha256"]:
-        raise ManifestError(
-            f"The checkpoint {model.name} is not the one in the manifest: its sha256 differs."
-        )
-    digest = card_digest(model.card.architecture, model.input_size, model.classes)
-    if digest != entry["card_sha256"]:
-        raise ManifestError(
-            f"The card of {model.name} names other classes or another input than the manifest's."
-        )
-    return model
 
 
 def reproduce(

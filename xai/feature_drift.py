@@ -19,7 +19,7 @@ from xai.evaluation import Cancelled
 from xai.feature_layers import LayerInfo, distinct_layers, record, shown_layers
 from xai.feature_orders import relative_l2
 from xai.memo import Memo, no_memo
-from xai.tables import Cell
+from xai.tables import Row
 from xai.taps import ACTIVATIONS
 
 MEASURES = ("relative_l2", "cosine", "dying")
@@ -320,13 +320,13 @@ IN_A_PAPER = ("model", "layer", "severity", "n", *MEASURES)
 """The columns that a table of a paper has room for."""
 
 
-def paper_rows(rows: Sequence[DriftRow]) -> list[dict[str, Cell]]:
+def paper_rows(rows: Sequence[DriftRow]) -> list[Row]:
     """The medians of the main layers, without what is the same in all rows or of no use in print."""
     chosen = as_rows([row for row in rows if row.main])
     return [{name: row[name] for name in IN_A_PAPER} for row in chosen]
 
 
-def as_rows(rows: Sequence[DriftRow]) -> list[dict[str, Cell]]:
+def as_rows(rows: Sequence[DriftRow]) -> list[Row]:
     """The rows as a table: a column per field, nothing where a measure is not defined."""
     return [
         {

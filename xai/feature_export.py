@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,19 +14,7 @@ from data.datasets import Progress, open_dataset
 from models import zoo
 from models.registry import Model
 from xai import feature_drift, tables
-from xai.export import (
-    ManifestError,
-    card_digest,
-    figure_files,
-    is_picture,
-    npz,
-    package_versions,
-    picture_again,
-    picture_facts,
-    reading,
-    same_model,
-    whole,
-)
+from xai.export import figure_files, npz
 from xai.feature_drift import Drifting, DriftRow
 from xai.feature_filters import Filters, first_filters
 from xai.feature_maps import FeatureComparison, FeatureRequest, LayerResult, examine, score_rows
@@ -35,6 +22,17 @@ from xai.figure_drift import drift_figure
 from xai.figure_features import channels_figure, filters_figure
 from xai.figure_parts import WIDTHS
 from xai.figures import DEFAULT_STYLE, Figure, Style
+from xai.manifests import (
+    ManifestError,
+    answer_facts,
+    is_picture,
+    package_versions,
+    picture_facts,
+    reading,
+    same_model,
+    whole,
+)
+from xai.picture_sources import picture_again
 
 FORMAT = "xai-features-1"
 
@@ -75,32 +73,17 @@ def manifest(
 
 
 def _model_facts(comparison: FeatureComparison, result: LayerResult) -> dict[str, Any]:
-    view = comparison.view(result)
-    height, width = result.grid
-    return {
-        "name": result.model,
-        "architecture": result.architecture,
-        "dataset": result.dataset,
-        "sha256": result.sha256,
-        "card_sha256": card_digest(result.architecture, result.size, result.classes),
-        "device": result.device,
-        "input": view.resized,
-        "target": result.classes[result.target],
-        "predicted": {condition: result.predicted(condition) for condition in comparison.conditions},
-        "layer": {
-            "name": result.layer,
-            "position": result.position,
-            "grid": [height, width],
-            "channels": result.channels,
-            "shown": list(result.shown),
-            "scale": list(result.scale),
-            "difference_scale": result.difference_peak,
-            "notes": list(result.notes),
-        },
-        "degradation": {"words": view.degradation, "scale": view.scale, **view.parameters},
-        "psnr_db": view.psnr if math.isfinite(view.psnr) else None,
-        "ssim": view.ssim if math.isfinite(view.ssim) else None,
+    layer = {
+        "name": result.layer,
+        "position": result.position,
+        "grid": list(result.grid),
+        "channels": result.channels,
+        "shown": list(result.shown),
+        "scale": list(result.scale),
+        "difference_scale": result.difference_peak,
+        "notes": list(result.notes),
     }
+    return answer_facts(result, comparison.view(result), comparison.conditions, {"layer": layer})
 
 
 def _drift_facts(rows: Sequence[DriftRow], *, every_layer: bool) -> dict[str, Any] | None:

@@ -17,14 +17,15 @@ from models.registry import Model
 from xai.attribution_types import ExplanationError
 from xai.comparison import (
     CONDITIONS,
+    Answered,
     Cell,
     Picture,
     Request,
     View,
+    answered,
     is_degraded,
     make_cell,
     make_views,
-    target_class,
 )
 from xai.feature_layers import (
     Feature,
@@ -38,6 +39,7 @@ from xai.feature_layers import (
 from xai.feature_orders import ORDERS, ChannelMaps, ranked
 from xai.layer_matching import layer_at_depth, matching_layer
 from xai.memo import Memo, no_memo
+from xai.tables import Row
 
 __all__ = [
     "ORDERS",
@@ -120,22 +122,13 @@ class LayerMaps:
 
 
 @dataclass(frozen=True)
-class LayerResult:
+class LayerResult(Answered):
     """One layer of one network: maps of all channels, their scores `(C,)` by order, and which channels are shown.
 
     `clean` and `degraded` are `(C, h, w)` float32, the same tensor where nothing is degraded; `dead` is bool `(C,)`.
     `order` holds all channels, `shown` those on the figure; `rank` is the place of the first of them.
     """
 
-    model: str
-    architecture: str
-    dataset: str
-    sha256: str
-    device: str
-    classes: tuple[str, ...]
-    size: int
-    target: int
-    probabilities: dict[str, Tensor]
     layer: str
     position: str
     clean: Tensor
@@ -185,10 +178,6 @@ class LayerResult:
         shown = self.difference[list(self.shown)]
         finite = shown[shown.isfinite()]
         return float(finite.abs().max()) if len(finite) else 0.0
-
-    def predicted(self, condition: str) -> str:
-        """Name of the most probable class."""
-        return self.classes[int(self.probabilities[condition].argmax())]
 
 
 @dataclass(frozen=True)
@@ -247,13 +236,11 @@ def examine(
 
 
 def _examine_model(cell: Cell, picture: Picture, request: FeatureRequest, layer: str) -> LayerResult:
-    model = cell.model
-    probabilities = cell.both(("predict",), lambda image: model.predict(image)[0].cpu())
-    target = target_class(model, picture, request.base, probabilities["clean"])
+    model, answer = cell.model, answered(cell, picture, request.base)
     maps = cell.both(("feature maps", layer), lambda image: _layer_maps(model, image, layer))
     slopes = cell.memo(
-        ("feature gradient", layer, target, *cell.keys),
-        lambda: gradient(model, cell.view.clean, layer, target)[0],
+        ("feature gradient", layer, answer.target, *cell.keys),
+        lambda: gradient(model, cell.view.clean, layer, answer.target)[0],
     )
     both = ChannelMaps(maps["clean"].values, maps["degraded"].values, slopes)
     scores = {
@@ -261,24 +248,16 @@ def _examine_model(cell: Cell, picture: Picture, request: FeatureRequest, layer:
     }
     order = ranked(request.order, scores[request.order], both.dead)
     return LayerResult(
-        model.name,
-        model.card.architecture,
-        model.card.dataset,
-        model.card.sha256,
-        str(model.device),
-        model.classes,
-        model.input_size,
-        target,
-        probabilities,
-        layer,
-        maps["clean"].position,
-        both.clean,
-        both.degraded,
-        scores,
-        both.dead,
-        order,
-        _shown(request, model, layer, order),
-        _notes(layer, maps, both, request),
+        **vars(answer),
+        layer=layer,
+        position=maps["clean"].position,
+        clean=both.clean,
+        degraded=both.degraded,
+        scores=scores,
+        dead=both.dead,
+        order=order,
+        shown=_shown(request, model, layer, order),
+        notes=_notes(layer, maps, both, request),
     )
 
 
@@ -321,13 +300,13 @@ def _notes(
     return tuple(words)
 
 
-def score_rows(result: LayerResult) -> list[dict[str, str | int | float | None]]:
+def score_rows(result: LayerResult) -> list[Row]:
     """A row per channel in the order chosen, with its place from 1, all scores (None where not defined), whether it is
     dead and whether the figure shows it."""
     shown, columns = set(result.shown), {name: column.tolist() for name, column in result.scores.items()}
-    rows: list[dict[str, str | int | float | None]] = []
+    rows: list[Row] = []
     for place, channel in enumerate(result.order, start=1):
-        row: dict[str, str | int | float | None] = {"network": result.model, "layer": result.layer}
+        row: Row = {"network": result.model, "layer": result.layer}
         row |= {"place": place, "channel": channel}
         values = {name: column[channel] for name, column in columns.items() if name != "index"}
         row |= {name: value if value == value else None for name, value in values.items()}

@@ -16,22 +16,13 @@ from models import zoo
 from models.registry import Model
 from xai.attribution_types import ExplanationError
 from xai.comparison import Picture, Request, View, is_degraded, make_view
-from xai.export import (
-    ManifestError,
-    figure_files,
-    is_picture,
-    npz,
-    package_versions,
-    picture_again,
-    picture_facts,
-    reading,
-    safe_stem,
-    same_model,
-)
+from xai.export import figure_files, npz, safe_stem
 from xai.feature_visualization import Progress, Settings
 from xai.figure_visualization import DEFAULT_PANELS, InversionRow, PanelStyle, inversion_figure, value_words
 from xai.figures import WIDTHS, Figure
 from xai.inversion import INVERSION, Inversion, invert
+from xai.manifests import ManifestError, is_picture, package_versions, picture_facts, reading, same_model
+from xai.picture_sources import picture_again
 from xai.visualization_export import Load, as_json, manifest_device
 from xai.visualization_store import model_facts
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from models.registry import Model
-from xai.tables import Cell
+from xai.tables import Row
 
 BATCHES = (1, 64)
 WARM_UP = 3
@@ -97,7 +97,7 @@ def _processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
 
 
-def table(rows: Sequence[Latency]) -> list[dict[str, Cell]]:
+def table(rows: Sequence[Latency]) -> list[Row]:
     """The rows with a heading for every column."""
     return [
         {

@@ -207,12 +207,6 @@ def confusion_counts(predictions: Graded, classes: int) -> np.ndarray:
     )
 
 
-def row_shares(counts: np.ndarray) -> np.ndarray:
-    """Each row of a confusion matrix `(K, K)` as shares of its sum, float64 in [0, 1]; NaN for empty rows."""
-    totals = counts.sum(axis=1, keepdims=True)
-    return np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
-
-
 def confused_pairs(predictions: Graded, names: Sequence[str], limit: int | None = 20) -> list[ConfusedPair]:
     """The wrong answers by true and predicted class: the most frequent pairs first, `limit` of them (None: all).
 

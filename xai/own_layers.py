@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from models.registry import Model
 from xai.feature_layers import layer_table
-from xai.tables import Cell
+from xai.tables import Row
 from xai.taps import usable_layers
 
 
-def layer_rows(model: Model) -> list[dict[str, Cell]]:
+def layer_rows(model: Model) -> list[Row]:
     """The layers that can be tapped at the network's input size, in the order in which they run, as rows of a table.
 
     Proposed are the stages, with the one that is tapped where none is named; modules that are called several times

@@ -17,8 +17,9 @@ from xai import metrics, tables
 from xai.network_table import counted, readable_predictions
 from xai.paper_claims import CLAIMS, CLEAN, Claim, Match
 from xai.predictions import PredictionsError, Read
+from xai.result_folders import Results, open_results
 from xai.results import SHIPPED as SHIPPED_RESULTS
-from xai.results import Board, Condition, Results, local_folder, open_results
+from xai.results import Board, Condition, local_folder
 from xai.statistics import wilson
 from xai.tables import Cell
 

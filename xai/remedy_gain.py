@@ -18,7 +18,6 @@ from xai.predictions import Graded, aligned
 from xai.results import UNTOUCHED, Board, Condition
 from xai.robustness_board import kept, told
 from xai.statistics import RESAMPLES, Difference
-from xai.tables import Cell
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,30 +158,3 @@ def _shares(counts: np.ndarray) -> np.ndarray:
     clean, degraded, repaired = (counts[:, (kinds & bit) > 0].sum(axis=1) for bit in (4, 2, 1))
     lost = clean - degraded
     return (repaired - degraded)[lost > 0] / lost[lost > 0]
-
-
-def gain_rows(found: Sequence[Gain]) -> list[dict[str, Cell]]:
-    """The gains as long-format rows; accuracies and differences in [0, 1] and [-1, 1], in full."""
-    return [
-        {
-            "model": gain.model,
-            "degradation": gain.condition.degradation,
-            "scale": gain.condition.scale,
-            "severity": gain.condition.severity,
-            "remedy": gain.condition.remedy,
-            "n": gain.difference.n,
-            "clean": gain.clean,
-            "degraded": gain.degraded,
-            "repaired": gain.repaired,
-            "difference": gain.difference.difference,
-            "low": gain.difference.low,
-            "high": gain.difference.high,
-            "p": gain.difference.p_value,
-            "p_holm": gain.p_holm,
-            "real": "yes" if gain.real else "no",
-            "recovered": gain.recovered.share,
-            "recovered_low": gain.recovered.low,
-            "recovered_high": gain.recovered.high,
-        }
-        for gain in found
-    ]

@@ -31,7 +31,7 @@ def reproduce_files(content: bytes, image: Path | None) -> dict[str, bytes]:
     Raises `ManifestError` with one sentence for what is no manifest of this program, or when the picture or a network
     is not the one that it names.
     """
-    from xai.export import ManifestError
+    from xai.manifests import ManifestError
 
     reproducer = REPRODUCERS.get(_format(content))
     if reproducer is None:

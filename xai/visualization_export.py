@@ -19,22 +19,20 @@ from models.registry import Model
 from xai import figure_visualization as drawn
 from xai.attribution_types import ExplanationError
 from xai.comparison import Picture
-from xai.export import (
-    ManifestError,
-    figure_files,
-    is_picture,
-    npz,
-    package_versions,
-    picture_again,
-    picture_facts,
-    reading,
-    safe_stem,
-    same_model,
-    whole,
-)
+from xai.export import figure_files, npz, safe_stem
 from xai.feature_visualization import Progress, Settings, visualize
 from xai.figure_visualization import DEFAULT_PANELS, MOST_PANELS, Panel, PanelStyle, objective_words
 from xai.figures import WIDTHS, Figure
+from xai.manifests import (
+    ManifestError,
+    is_picture,
+    package_versions,
+    picture_facts,
+    reading,
+    same_model,
+    whole,
+)
+from xai.picture_sources import picture_again
 from xai.visualization_store import Kept, kept_of, model_facts
 
 FORMAT = "xai-visualization-1"

@@ -26,8 +26,8 @@ from models.files import write_by_rename
 from models.registry import Model
 from xai.attribution_types import ExplanationError
 from xai.evaluation_store import versions
-from xai.export import card_digest
 from xai.feature_visualization import Progress, Settings, Visualization, chunks, goals_of, visualize
+from xai.manifests import card_digest
 from xai.responses_store import weights_sha256
 from xai.settings import VISUALIZATIONS
 from xai.visualization_network import PrivateNetwork

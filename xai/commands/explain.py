@@ -21,7 +21,8 @@ def read_pictures(names: Sequence[str]) -> tuple[list[Picture], list[str]]:
     from data.datasets import DatasetError
     from data.images import ImageError, read_image
     from xai.comparison import picture_from_image
-    from xai.export import ManifestError, find_picture, is_source
+    from xai.manifests import ManifestError
+    from xai.picture_sources import find_picture, is_source
 
     pictures, problems = [], []
     for name in names:

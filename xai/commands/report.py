@@ -13,7 +13,7 @@ from xai.commands.common import show_progress, wrote
 def run_report(arguments: argparse.Namespace) -> int:
     """Write tables, figures, an index and a LaTeX file; 1 when some stored answers could not be read."""
     from xai import report
-    from xai.results import open_results
+    from xai.result_folders import open_results
 
     if not arguments.results.is_dir():
         raise ValueError(f"{arguments.results} is no folder; give one that `python -m xai evaluate` wrote.")

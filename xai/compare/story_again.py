@@ -14,7 +14,7 @@ from xai.compare.run import Compared
 from xai.compare.sections import section
 from xai.compare.story_manifest import Held
 from xai.compare.study import Facts
-from xai.export import ManifestError
+from xai.manifests import ManifestError
 
 COMPARISON = "comparison.json"
 

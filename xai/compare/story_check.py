@@ -12,7 +12,7 @@ from xai.compare import kept, run, store, story, story_manifest
 from xai.compare.run import Compared
 from xai.compare.sections import section
 from xai.compare.story_manifest import Held
-from xai.export import ManifestError
+from xai.manifests import ManifestError
 
 RELATIVE, ABSOLUTE = 1e-5, 1e-7
 """How far a number computed again may be off: other processors add up in another order."""

@@ -14,7 +14,7 @@ import numpy as np
 from xai.compare.run import Compared
 from xai.compare.sections import section
 from xai.compare.study import Facts
-from xai.export import ManifestError, reading, whole
+from xai.manifests import ManifestError, reading, whole
 from xai.result_manifest import versions
 
 FORMAT = "xai-compare-1"

@@ -10,8 +10,9 @@ from typing import Any
 
 import streamlit as st
 
-from xai import results, settings
-from xai.results import Board, Listing, Results, Setting
+from xai import evaluation_store, result_folders, results, settings
+from xai.result_folders import Listing, Results
+from xai.results import Board, Setting
 from xai.ui import explaining, own_shelf, widgets
 from xai.ui.memo import Memo
 
@@ -36,13 +37,13 @@ def _memo() -> Memo:
 @st.cache_resource(show_spinner="Reading the list of stored answers.", max_entries=4)
 def _listed(folder: Path, signature: Signature) -> Listing:
     """The signature is not read here, but is what tells a folder from itself at an earlier time."""
-    return results.listed(folder)
+    return evaluation_store.listed(folder)
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
 def _gathered(signatures: tuple[Signature, ...], networks: tuple[tuple[str, str], ...]) -> Results:
     found = [_listed(folder, signature) for folder, signature in zip(folders(), signatures, strict=True)]
-    return results.gather(found, explaining.cards(), _memo())
+    return result_folders.gather(found, explaining.cards(), _memo())
 
 
 def folders() -> tuple[Path, Path]:
@@ -64,7 +65,7 @@ def state() -> str:
 
 
 def _signatures() -> tuple[Signature, ...]:
-    return tuple(results.signature(folder) for folder in folders())
+    return tuple(result_folders.signature(folder) for folder in folders())
 
 
 def choose_board() -> Board | None:
