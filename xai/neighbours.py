@@ -24,7 +24,7 @@ from xai.attribution_types import ExplanationError
 from xai.feature_blocks import Cancel, checked, doubles, largest, mean_of, singles, spans, tell
 
 WHAT = "nearest neighbours"
-_MARGIN = 5
+_MARGIN = 8
 """Candidates more than are asked for."""
 _KEPT = 512 * 2**20
 """Features are kept in memory in single precision when they take no more bytes than this."""
