@@ -157,9 +157,16 @@ def test_a_small_training_writes_a_network_that_explain_takes(tmp_path: Path) ->
     assert shown.returncode == 0, shown.stderr
 
 
+def _manual() -> str:
+    """README and the pages of docs that it links to."""
+    return "\n".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    )
+
+
 def _readme_commands() -> list[str]:
-    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines()]
+    blocks = re.findall(r"```bash\n(.*?)```", _manual(), re.DOTALL)
+    lines = dict.fromkeys(line for block in blocks for line in block.splitlines())
     return [line.removeprefix("python -m xai ") for line in lines if line.startswith("python -m xai ")]
 
 
@@ -189,7 +196,7 @@ def test_the_readme_names_every_command() -> None:
 def test_the_readme_shows_the_networks_as_the_command_prints_them(tmp_path: Path) -> None:
     printed = run("models", "--markdown", XAI_MODELS=str(tmp_path)).stdout.strip()
     assert len(printed.splitlines()) >= 4
-    assert printed in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert printed in (ROOT / "docs/networks.md").read_text(encoding="utf-8")
 
 
 def test_the_readmes_commands_run(tmp_path: Path) -> None:
@@ -205,8 +212,7 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
 
 
 def test_the_readmes_python_runs() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", _manual(), re.DOTALL)
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Tap(" in done.stdout
