@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from dataclasses import replace
@@ -125,8 +126,12 @@ def put(stored: uploads.Upload, title: str, progress: Progress | None) -> None:
     """Look through pictures that are held and put them on the shelf; they are let go if they are no dataset."""
     try:
         checked = folder_check.check(stored.name, progress)
-    except BaseException:
+    except BaseException as error:
         uploads.drop(stored.name)
+        if isinstance(error, DatasetError):  # it speaks of a number that the visitor has never seen
+            raise DatasetError(
+                re.sub(r"\bthe upload [0-9a-f]{8}\b", lambda _found: title, str(error))
+            ) from error
         raise
     own_shelf.shelf().put_archive(Archive(stored, title, checked, _sizes()))
 

@@ -36,7 +36,7 @@ def file() -> OwnFile | None:
     kept = own_shelf.shelf().file
     if kept is None:
         st.info("Choose a file of weights above. You are shown what is in it before anything is kept.")
-    elif st.session_state.get(UPLOADER) is None:
+    else:
         st.button(
             f"Forget {widgets.plain(kept.name)}",
             on_click=own_shelf.shelf().forget_file,
@@ -47,10 +47,11 @@ def file() -> OwnFile | None:
 
 
 def _take() -> None:
-    """Put what was uploaded on the shelf; a file that can't be read leaves the one before where it is."""
+    """Put what was uploaded on the shelf; a file that can't be read leaves the one before where it is.
+
+    Nothing is forgotten where the widget is empty: a browser empties it before it sends the next file.
+    """
     uploaded = st.session_state[UPLOADER]
-    if uploaded is None:
-        own_shelf.shelf().forget_file()
     if not own_shelf.is_new(uploaded):
         return
     try:
