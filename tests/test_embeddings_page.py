@@ -122,7 +122,7 @@ def test_a_selection_outlasts_a_visit_elsewhere_but_not_other_images() -> None:
         found = st.session_state["found"]
         begun = embedding_kept.start(found)
         assert embedding_kept.start(found) is begun
-        st.write(f"{begun.rows} {begun.step} {begun.nonce}")
+        st.write(f"{begun.rows} {begun.step} {begun.nonce} {begun.hidden or ''}")
         if "next" in st.session_state:
             embedding_kept.keep(found, *st.session_state["next"])
 
@@ -140,7 +140,8 @@ def test_a_selection_outlasts_a_visit_elsewhere_but_not_other_images() -> None:
     clean = replace(found, request=replace(found.request, degradation="none", severities=()))
     assert shown("clean", clean, (3, 5), 0, "seen") == "(3, 5) 0 seen"
     others = replace(found, ids=tuple(f"other/{row}" for row in range(60)))
-    assert shown("others", others, (), 2, "") == "() 2", "the severity holds for other images too"
+    assert shown("others", others, (), 2, "", ("cat",)) == "() 2", "the severity holds for other images too"
+    assert shown("clean", clean, (), 0, "") == "() 0  ('cat',)", "and so does what is hidden"
 
 
 @pytest.mark.parametrize(
@@ -248,6 +249,8 @@ def test_maps_are_read_again_without_the_networks(monkeypatch: pytest.MonkeyPatc
 def test_what_the_browser_sends_is_not_trusted() -> None:
     assert scatter._rows([3, 1, 1, -1, 99, "2", 2.0, True, None], 5) == (1, 3)
     assert scatter._rows("12", 5) == scatter._rows({"a": 1}, 5) == ()
+    assert scatter._hidden(["dog", "<b>", 1, "cat"], ["cat", "dog"]) == ("cat", "dog")
+    assert scatter._hidden("cat", ["cat"]) == scatter._hidden(None, ["cat"]) == ()
     assert [scatter._step(given, 3) for given in (2, 3, -1, "1", None, True)] == [2, 0, 0, 0, 0, 0]
 
 
@@ -302,15 +305,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def test_a_search_shows_its_image_again_and_again_and_a_resized_plot_keeps_its_height(page: Any) -> None:
     name = page.evaluate("document.querySelector('.xai-scatter').plots.data.ids[7]")
     for _ in range(2):
-        page.get_by_label("Find in id or class").fill(name)
-        page.get_by_label("Find in id or class").press("Enter")
+        page.get_by_label("Find in id or class", exact=True).fill(name)
+        page.get_by_label("Find in id or class", exact=True).press("Enter")
         page.get_by_role("heading", name="1 image selected").wait_for()
         page.set_viewport_size({"width": 1380, "height": 1000})
         page.wait_for_timeout(500)
         page.get_by_text("Clear the selection").click()
         page.get_by_role("heading", name="1 image selected").wait_for(state="hidden")
-        page.get_by_label("Find in id or class").fill("")
-        page.get_by_label("Find in id or class").press("Enter")
+        page.get_by_label("Find in id or class", exact=True).fill("")
+        page.get_by_label("Find in id or class", exact=True).press("Enter")
         page.wait_for_timeout(500)
     assert all(
         box > 400
@@ -359,17 +362,21 @@ def test_selection_and_severity_are_there_again_after_a_visit_to_explain(page: A
     tab.goto(f"{page.evaluate('location.origin')}/embeddings?{asked}")
     tab.locator(".plot .gl-canvas").first.wait_for(state="attached")
     tab.get_by_role("slider", name="Severity").fill("2")
-    tab.get_by_label("Find in id or class").fill("0000")
-    tab.get_by_label("Find in id or class").press("Enter")
+    tab.get_by_label("Find in id or class", exact=True).fill("0000")
+    tab.get_by_label("Find in id or class", exact=True).press("Enter")
     tab.get_by_role("heading", name="images selected").wait_for()
     said = tab.locator(".count").inner_text()
     tab.wait_for_function("location.search.includes('embed_severity=3')")
+    tab.locator(".legend button").nth(1).focus()
+    tab.keyboard.press("Enter")
     tab.get_by_role("link", name="Explain").first.click()
     tab.get_by_role("heading", name="Explain a decision").wait_for()
     tab.get_by_role("link", name="Embeddings").first.click()
     tab.locator(".plot .gl-canvas").first.wait_for(state="attached")
     tab.wait_for_function("document.querySelector('.count')?.textContent.includes('selected')")
     assert tab.locator(".count").inner_text() == said
+    pressed = [button.get_attribute("aria-pressed") for button in tab.locator(".legend button").all()]
+    assert pressed == ["true", "false", *["true"] * 8]
     assert tab.locator(".xai-scatter output").inner_text().endswith("severity 3")
     assert tab.get_by_role("slider", name="Severity").input_value() == "2"
     tab.get_by_role("heading", name="images selected").wait_for()

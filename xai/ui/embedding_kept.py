@@ -1,4 +1,4 @@
-"""What is selected in the plots and the severity they show: kept while the visitor looks at other pages."""
+"""What the plots show (selection, severity, kinds of points): kept while the visitor looks at other pages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xai.ui import state
 from xai.ui.scatter import Start
 
 KEYS = ("embed_severity",)
-SELECTED, START = "embed_selected", "embed_start"
+SELECTED, START, HIDDEN = "embed_selected", "embed_start", "embed_hidden"
 CLEAN = "0"
 
 
@@ -38,11 +38,16 @@ def _start(found: Embedding) -> Start:
 
     step = state.recall(KEYS[0], "Severity", read, 0) if found.request.severities else 0
     images, rows, nonce = st.session_state.get(SELECTED, ("", (), ""))
-    return Start(rows, step, nonce) if images == _digest(found.ids) else Start((), step, "")
+    hidden = st.session_state.get(HIDDEN, ())
+    return Start(rows, step, nonce, hidden) if images == _digest(found.ids) else Start((), step, "", hidden)
 
 
-def keep(found: Embedding, rows: tuple[int, ...], step: int, nonce: str) -> None:
-    """Keep the selected rows, the number of the severity (0: clean), and the name of the last search."""
+def keep(
+    found: Embedding, rows: tuple[int, ...], step: int, nonce: str, hidden: tuple[str, ...] = ()
+) -> None:
+    """Keep the selected rows, the number of the severity (0: clean), the name of the last search, and what of the
+    legend is hidden."""
+    st.session_state[HIDDEN] = hidden
     st.session_state[SELECTED] = (_digest(found.ids), rows, nonce)
     if found.request.severities:
         state.keep(KEYS[0], [_levels(found)[step]], [CLEAN])

@@ -62,7 +62,7 @@ def _plots(found: Embedding) -> None:
     with showing.one_sentence():
         colouring, look = embedding_view.choose(found)
         wanted, nonce = _search(found)
-        rows, step = scatter.draw(
+        rows, step, hidden = scatter.draw(
             embedding_view.content(found, colouring),
             look,
             embedding_view.sheet(found),
@@ -71,7 +71,7 @@ def _plots(found: Embedding) -> None:
             wanted,
             nonce,
         )
-        embedding_kept.keep(found, rows, step, nonce)
+        embedding_kept.keep(found, rows, step, nonce, hidden)
         placed = (
             " Degraded images are placed into the map of the clean ones." if found.request.severities else ""
         )

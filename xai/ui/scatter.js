@@ -97,6 +97,9 @@ class Plots {
     this.labels = numbers(data.labels, Uint16Array)
     const names = data.legend.map((entry) => entry.name).join()
     if (names !== this.names) this.hidden.clear()
+    if (this.names === undefined) {
+      data.legend.forEach((entry, group) => data.start.hidden.includes(entry.name) && this.hidden.add(group))
+    }
     this.names = names
     this.step = Math.min(this.step, data.severities.length - 1)
   }
@@ -108,6 +111,8 @@ class Plots {
     this.plots = this.views.map((view) => {
       const frame = element("section")
       frame.append(element("h4", "", view.title))
+      frame.setAttribute("role", "group")
+      frame.setAttribute("aria-label", `${view.title}: a point for each image; what the map says stands below it`)
       const plot = element("div", "plot")
       const ring = element("div", "ring")
       const holder = element("div", "holder")
@@ -139,8 +144,8 @@ class Plots {
     const mark = element("span", "mark", entry.sign)
     mark.style.color = entry.colour
     button.prepend(mark)
-    button.title = "Click: on or off. Double click: this one alone, or all."
-    button.onclick = () => this.toggle(group)
+    button.title = "Click or Enter: on or off. Double click, or with Shift: this one alone, or all."
+    button.onclick = (event) => (event.shiftKey ? this.alone(group) : this.toggle(group))
     button.ondblclick = () => this.alone(group)
     return button
   }
@@ -163,8 +168,7 @@ class Plots {
 
   toggle(group) {
     if (!this.hidden.delete(group)) this.hidden.add(group)
-    this.press()
-    this.draw(false)
+    this.switched()
   }
 
   alone(group) {
@@ -172,8 +176,13 @@ class Plots {
     const others = all.filter((other) => other !== group)
     const isAlone = others.every((other) => this.hidden.has(other)) && !this.hidden.has(group)
     this.hidden = new Set(isAlone ? EMPTY : others)
+    this.switched()
+  }
+
+  switched() {
     this.press()
     this.draw(false)
+    this.tell("hidden", [...this.hidden].map((group) => this.data.legend[group].name))
   }
 
   // What is drawn of one panel: a trace for each group that is on, and below them lines, outlines and density.
@@ -258,13 +267,14 @@ class Plots {
   namesOf(view) {
     return view.classes.filter((one) => this.isOn(one)).map((one) => ({
       x: one.x, y: one.y, text: escaped(one.name), showarrow: false, borderpad: 2,
-      bgcolor: getComputedStyle(this.root).getPropertyValue("--st-background-color") || "white",
+      bgcolor: "white",
       bordercolor: one.colour, borderwidth: 1, opacity: 0.85, font: { size: 11, color: this.ink() },
     }))
   }
 
+  // The plots are white sheets in any theme, as figures are: the colours of classes are chosen for one.
   ink() {
-    return getComputedStyle(this.root).color
+    return getComputedStyle(this.root.querySelector(".holder")).color
   }
 
   layout(view) {

@@ -152,12 +152,13 @@ class Look:
 
 @dataclass(frozen=True)
 class Start:
-    """What plots begin with that are drawn anew: the rows that are selected, the number of the severity, and the name
-    of the last search that they have seen."""
+    """What plots begin with that are drawn anew: the rows that are selected, the number of the severity, the name of
+    the last search that they have seen, and the kinds of points in the legend that are not shown."""
 
     rows: tuple[int, ...] = ()
     step: int = 0
     nonce: str = ""
+    hidden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -227,8 +228,9 @@ def draw(
     start: Start,
     wanted: tuple[int, ...] | None = None,
     nonce: str = "",
-) -> tuple[tuple[int, ...], int]:
-    """Draw the plots; the rows that are selected, and the number of the severity that is shown (0: clean).
+) -> tuple[tuple[int, ...], int, tuple[str, ...]]:
+    """Draw the plots; the rows that are selected, the number of the severity that is shown (0: clean), and the kinds of
+    points in the legend that are not.
 
     They begin with `start`, which is to stay the same as long as they are on the page. `wanted` rows are selected
     instead when `nonce` is one that the plots have not seen yet.
@@ -247,12 +249,17 @@ def draw(
     found = _component(
         key=key,
         data=data,
-        default={"selected": list(start.rows), "step": start.step},
+        default={"selected": list(start.rows), "step": start.step, "hidden": list(start.hidden)},
         on_selected_change=lambda: None,
         on_step_change=lambda: None,
+        on_hidden_change=lambda: None,
     )
     count = len(body["ids"])
-    return _rows(found.get("selected"), count), _step(found.get("step"), len(body["severities"]))
+    return (
+        _rows(found.get("selected"), count),
+        _step(found.get("step"), len(body["severities"])),
+        _hidden(found.get("hidden"), [entry["name"] for entry in body["legend"]]),
+    )
 
 
 def _rows(given: object, count: int) -> tuple[int, ...]:
@@ -260,6 +267,12 @@ def _rows(given: object, count: int) -> tuple[int, ...]:
     if not isinstance(given, Sequence) or isinstance(given, str):
         return ()
     return tuple(sorted({row for row in given if type(row) is int and 0 <= row < count}))
+
+
+def _hidden(given: object, names: Sequence[str]) -> tuple[str, ...]:
+    """The names among those of the legend that the browser sent."""
+    sent = given if isinstance(given, list) else []
+    return tuple(name for name in names if name in sent)
 
 
 def _step(given: object, count: int) -> int:
