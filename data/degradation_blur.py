@@ -33,6 +33,7 @@ def _scikit_gaussian(images: Tensor, sigma: float) -> Tensor:
 
 @register("defocus_blur", "Defocus blur", "Convolution with an antialiased disk: a lens out of focus.")
 def defocus_blur(images: Tensor, constants: Constants, generators: Generators) -> Tensor:
+    """By `disk_kernel` of `radius` px and `alias_sigma`, with a reflect-101 border."""
     return symmetric_filter(images, disk_kernel(constants["radius"], constants["alias_sigma"]), "reflect101")
 
 
@@ -58,6 +59,9 @@ def disk_kernel(radius: float, alias_sigma: float) -> np.ndarray:
     random=True,
 )
 def glass_blur(images: Tensor, constants: Constants, generators: Generators) -> Tensor:
+    """Blurred with `sigma`, shuffled `iterations` times by up to `max_delta` px (`shuffle_sources`), blurred again.
+
+    The moves are drawn per image, on the CPU, before any is made."""
     blurred = _scikit_gaussian(images, constants["sigma"])
     shape = (int(constants["iterations"]), 2, *images.shape[-2:])
     reach = int(constants["max_delta"])
@@ -155,6 +159,7 @@ def blur_along(images: Tensor, radius: float, sigma: float, angles: list[float])
 
 @register("zoom_blur", "Zoom blur", "Mean of ever larger copies: a camera rushing towards the scene.")
 def zoom_blur(images: Tensor, constants: Constants, generators: Generators) -> Tensor:
+    """The mean of the image and of its copies enlarged by 1 to below `end` in steps of `step`, cropped to its size."""
     factors = np.arange(
         1, constants["end"], constants["step"]
     )  # its rounding decides how many; kept on purpose

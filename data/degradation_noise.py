@@ -47,6 +47,8 @@ def _uniform(generator: np.random.Generator, field: np.ndarray) -> None:
     "gaussian_noise", "Gaussian noise", "x + N(0, sigma^2), clipped: sensor noise in poor light.", random=True
 )
 def gaussian_noise(images: Tensor, constants: Constants, generators: Generators) -> Tensor:
+    """Noise of standard deviation `sigma`, in units of the range [0, 1], added to every channel of every pixel."""
+
     def add(fields: Tensor, pixels: Tensor) -> None:
         fields.mul_(constants["sigma"]).add_(pixels)
 
@@ -60,6 +62,7 @@ def gaussian_noise(images: Tensor, constants: Constants, generators: Generators)
     random=True,
 )
 def shot_noise(images: Tensor, constants: Constants, generators: Generators) -> Tensor:
+    """Photons are counted: Poisson of the value times `rate`, in double precision, divided by `rate` again."""
     rate = min(
         constants["rate"], 1e12
     )  # above, the noise is below float32's resolution and NumPy's limit is near
@@ -78,6 +81,7 @@ def shot_noise(images: Tensor, constants: Constants, generators: Generators) -> 
     aliases=("salt_pepper",),
 )
 def impulse_noise(images: Tensor, constants: Constants, generators: Generators) -> Tensor:
+    """Each channel value is 1 or 0 with probability `amount` / 2 each; one draw per value decides both."""
     amount = constants["amount"]
 
     def replace(fields: Tensor, pixels: Tensor) -> None:
@@ -95,6 +99,8 @@ def impulse_noise(images: Tensor, constants: Constants, generators: Generators) 
     aliases=("speckle",),
 )
 def speckle_noise(images: Tensor, constants: Constants, generators: Generators) -> Tensor:
+    """Noise of standard deviation `sigma` times the value itself: black stays black."""
+
     def add(fields: Tensor, pixels: Tensor) -> None:
         fields.mul_(constants["sigma"]).mul_(pixels).add_(pixels)
 

@@ -49,6 +49,8 @@ def snow(images: Tensor, constants: Constants, generators: Generators) -> Tensor
     "fog", "Fog", "A bright cloud of plasma-fractal texture is added and the range rescaled.", random=True
 )
 def fog(images: Tensor, constants: Constants, generators: Generators) -> Tensor:
+    """A cloud of `plasma_fractal` with `decay`, up to `amplitude` thick, is added, and the image scaled so that its
+    brightest value would stay as it is under the thickest cloud."""
     height, width = images.shape[-2:]
     size = 1 << max(1, (max(height, width) - 1).bit_length())
     cloud = plasma_fractal(size, constants["decay"], generators)[:, None, :height, :width]
@@ -95,6 +97,7 @@ def _plasma_noise(size: int, generators: Generators) -> list[np.ndarray]:
 
 @register("brightness", "Brightness", "The HSV value is raised: overexposure.")
 def brightness(images: Tensor, constants: Constants, generators: Generators) -> Tensor:
+    """`shift` is added to the HSV value, in [0, 1]."""
     value = images.amax(dim=1, keepdim=True)
     raised = (value + constants["shift"]).clamp(0, 1)
     # Hue and saturation are ratios, so a new value scales all channels alike; black has none and turns grey.
@@ -108,6 +111,7 @@ def brightness(images: Tensor, constants: Constants, generators: Generators) -> 
     aliases=("low_contrast",),
 )
 def contrast(images: Tensor, constants: Constants, generators: Generators) -> Tensor:
+    """`factor` is the share of each channel's distance from its mean over the image that is kept."""
     # One image at a time: how a reduction is split over threads depends on the batch.
     means = torch.stack([image.double().mean(dim=(1, 2), keepdim=True) for image in images]).to(images.dtype)
     return (images - means) * constants["factor"] + means
@@ -133,6 +137,8 @@ def saturate(images: Tensor, constants: Constants, generators: Generators) -> Te
     random=True,
 )
 def elastic_transform(images: Tensor, constants: Constants, generators: Generators) -> Tensor:
+    """By `affine_map` of up to `affine` px with a reflect-101 border, then by `smooth_noise` of `sigma` px, times
+    `alpha` px, with a symmetric border; both bilinear."""
     height, width = images.shape[-2:]
     maps = [affine_map(height, width, constants["affine"], rng) for rng in generators]
     rows, columns = (torch.from_numpy(np.stack(axis)) for axis in zip(*maps, strict=True))
@@ -185,6 +191,7 @@ def smoothing_matrix(size: int, sigma: float) -> np.ndarray:
     aliases=("low_resolution",),
 )
 def pixelate(images: Tensor, constants: Constants, generators: Generators) -> Tensor:
+    """Down to sides of `factor` times the image's, rounded down and at least 1 px, and up again by `box_resize`."""
     height, width = images.shape[-2:]
     factor = constants["factor"]
     low = max(1, int(height * factor)), max(1, int(width * factor))
@@ -202,6 +209,7 @@ def pixelate(images: Tensor, constants: Constants, generators: Generators) -> Te
     aliases=("jpeg",),
 )
 def jpeg_compression(images: Tensor, constants: Constants, generators: Generators) -> Tensor:
+    """At `quality`, rounded down, 1 to 100; from bytes to bytes, as files are."""
     pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     quality, codec = math.floor(constants["quality"]), _codec()
     decoded = torch.from_numpy(np.stack([codec(image, quality) for image in pixels]))

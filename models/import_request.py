@@ -82,6 +82,7 @@ def check_name(name: str, replace_it: bool = False) -> None:
 
 
 def check_request(request: Request) -> None:
+    """Raise `ImportRefused` unless input size, channels, normalisation and class names are such as are allowed."""
     if request.input_size not in INPUT_SIZES:
         raise ImportRefused(
             f"the input size is {request.input_size} px; allowed are {INPUT_SIZES[0]} to {INPUT_SIZES[-1]}."
@@ -137,6 +138,7 @@ def _check_classes(classes: Sequence[str] | None) -> None:
 
 
 def class_names(given: Sequence[str] | None, outputs: int) -> tuple[str, ...]:
+    """Names of the head's `outputs`: those given, else `class 0` and so on; `ImportRefused` for another number."""
     if given is None:
         return tuple(f"class {index}" for index in range(outputs))
     if len(given) != outputs:

@@ -27,6 +27,8 @@ _MARK = 997
 _SHORTLIST = 16
 _MOST_SAME = 6
 _MOST_ALIKE = 60
+_MOST_SIZES = 6
+"""Sides of an image that are tried; each builds the architecture once."""
 _NORMALIZE = ("normalize.mean", "normalize.std")
 """What a network that was trained with this project brings in its file."""
 _OPTIONAL = ("AuxLogits.", "aux1.", "aux2.", "aux_classifier.")
@@ -152,6 +154,8 @@ def compare(
     for guess in _guesses(fit, architecture, image_size):
         with contextlib.suppress(ValueError):
             fits.append(_best(tensors, readings, architecture, guess))
+        if fits[-1].fits:
+            break
     return max(fits, key=lambda each: each.share)
 
 
@@ -231,12 +235,34 @@ def _sizes(fit: Fit, architecture: str, image_size: int | None) -> Iterator[int]
     if image_size:
         yield image_size
     default = registry.architecture(architecture).default_size
-    for _key, found, need in fit.mis_shaped:
-        for rest in (0, 1, 2):  # class tokens that have positions too
-            if len(found) == 3 == len(need) and min(found[1], need[1]) > rest:
-                side = default * math.sqrt((found[1] - rest) / (need[1] - rest))
-                if side == round(side) and side <= 1024:
-                    yield round(side)
+    pairs = dict.fromkeys(
+        pair
+        for _key, found, need in fit.mis_shaped
+        if len(found) == len(need)
+        for pair in zip(found, need, strict=True)
+        if pair[0] != pair[1]
+    )
+    sides = dict.fromkeys(side for pair in pairs for side in _sides(default, *pair))
+    yield from list(sides)[:_MOST_SIZES]
+
+
+def _sides(default: int, found: int, need: int) -> Iterator[int]:
+    """Sides of an image, in px, at which an axis may be `found` long that is `need` long at the default side.
+
+    It may count the s x s cells of a grid, with up to two tokens before them, or the places of one cell relative to
+    another: 2 s - 1 along a side, or their square, with three more where there is a class token.
+    """
+    ratios = [math.sqrt((found - rest) / (need - rest)) for rest in (0, 1, 2) if min(found, need) > rest]
+    ratios.append((found + 1) / (need + 1))
+    ratios += [
+        (math.sqrt(found - rest) + 1) / (math.sqrt(need - rest) + 1)
+        for rest in (0, 3)
+        if min(found, need) > rest
+    ]
+    for ratio in ratios:
+        side = default * ratio
+        if abs(side - round(side)) < 1e-6 and 0 < round(side) <= 1024:
+            yield round(side)
 
 
 def nearest(tensors: Mapping[str, Tensor], count: int = 5, image_size: int | None = None) -> list[Fit]:

@@ -336,6 +336,21 @@ def test_a_transformer_of_another_image_size_fits(tmp_path: Path) -> None:
     assert (fit.fits, fit.options, fit.outputs) == (True, {"image_size": 64}, 3)
 
 
+@pytest.mark.parametrize(
+    ("default", "found", "need", "side"),
+    [
+        (224, 49, 196, 112),  # cells of a grid
+        (224, 17, 197, 64),  # and a class token
+        (256, 15, 31, 128),  # places relative to a cell along a side, 2 s - 1
+        (224, 169, 729, 112),  # and in two directions
+        (224, 172, 732, 112),  # and for a class token
+    ],
+)
+def test_lengths_of_axes_tell_the_image_size(default: int, found: int, need: int, side: int) -> None:
+    assert side in nearest._sides(default, found, need)
+    assert side not in nearest._sides(default, found + 5, need)
+
+
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a path": ({"name": "../x"}, "the name is '../x'; allowed are up to 80 letters"),
     "nothing": ({"name": ""}, "the name is ''"),

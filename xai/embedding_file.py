@@ -163,6 +163,7 @@ class _Reader:
         return np.stack(found, axis=1) if found else np.zeros((self.rows, 0), np.int64)
 
     def embedding(self, found: Mapping[str, Any]) -> Embedding:
+        """The embedding that the file's account of itself describes; `ValueError` where parts do not fit."""
         request = EmbeddingRequest.from_json(found["request"])
         maps = tuple(self.map(each) for each in found["maps"])
         if tuple(each.model for each in maps) != request.models:
@@ -176,6 +177,7 @@ class _Reader:
         return Embedding(request, self.ids, self.labels, self.classes, maps, between, _texts(found["notes"]))
 
     def map(self, found: Mapping[str, Any]) -> Map:
+        """One network's map, every part within the limits of what may be stored."""
         neighbours = self.neighbours(found["neighbours"])
         return Map(
             str(found["model"]),
@@ -202,6 +204,7 @@ class _Reader:
         return found
 
     def coordinates(self, found: Mapping[str, Any]) -> np.ndarray:
+        """Points `(N, 2)` float32 from whole steps of their range."""
         last = 2 ** _whole(found["bits"], 8, 16) - 1
         low, high = (_numbers(found[end], (2,)) for end in ("low", "high"))
         if not np.isfinite([low, high]).all() or (high < low).any():
@@ -212,6 +215,7 @@ class _Reader:
         return (low + steps * ((high - low) / last)).astype(np.float32)
 
     def answers(self, found: Mapping[str, Any]) -> Said:
+        """Class numbers int16 `(N, 3)`, -1 for none, and their probabilities float32, from 256 steps."""
         classes = _within(self.columns(found["classes"], 3), -1, len(self.classes))
         shares = _within(self.columns(found["probabilities"], 3), 0, 256)
         if (classes[:, 0] < 0).any():
@@ -229,6 +233,7 @@ class _Reader:
         )
 
     def shared(self, name: str, k: int) -> np.ndarray:
+        """Shares `(N,)` of the k neighbours, from counts; NaN for a k of 0."""
         return _within(self.column(name), 0, k + 1) / k if k else np.full(self.rows, np.nan)
 
     def quality(self, found: Mapping[str, Any]) -> Quality:
@@ -246,6 +251,7 @@ class _Reader:
         )
 
     def between(self, found: Mapping[str, Any] | None, maps: Sequence[Map]) -> Between | None:
+        """What is said of two maps; None of a single one."""
         if (found is None) != (len(maps) == 1):
             raise ValueError("two maps with nothing said between them, or one with something")
         if found is None:

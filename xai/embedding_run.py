@@ -125,6 +125,7 @@ class _Work:
         return Embedding(self.request, images.ids, labels, classes, tuple(maps), between, images.notes)
 
     def arrange(self, model: Model, images: ImageSource, first: _Arranged | None) -> _Arranged:
+        """Features, neighbours and points of one network; `first` is what they are laid onto, or start from."""
         request = self.request
         clean = self.features(model, images, 0.0)
         self.next(f"neighbours in {model.name}")

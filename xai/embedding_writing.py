@@ -111,6 +111,7 @@ class _Writer:
         }
 
     def coordinates(self, points: np.ndarray) -> dict[str, Any]:
+        """Points `(N, 2)` as whole steps of their range: off by at most `coordinate_error`."""
         if not np.isfinite(points).all():
             raise ExplanationError("the map has a point whose coordinates are no numbers; it can't be kept.")
         places = points.astype(np.float64)
@@ -120,6 +121,7 @@ class _Writer:
         return {"columns": self.put(steps.T), "low": low.tolist(), "high": high.tolist(), "bits": self.bits}
 
     def answers(self, one: Said) -> dict[str, Any]:
+        """Class numbers, and probabilities in 256 steps: off by at most `PROBABILITY_ERROR`."""
         narrow = np.int8 if one.classes.max(initial=0) < 128 else np.int16
         shares = np.round(255 * one.probabilities.astype(np.float64)).clip(0, 255)
         return {

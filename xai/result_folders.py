@@ -18,7 +18,7 @@ from models.cards import Card
 from xai.evaluation_grid import CLEAN, Cell
 from xai.evaluation_store import Stored, listed
 from xai.memo import Kept, Memo
-from xai.results import Board, Setting, is_full, condition_of
+from xai.results import Board, Setting, condition_of, is_full
 
 
 @dataclass(frozen=True)
