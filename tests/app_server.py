@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,13 +73,20 @@ def _wait_until_up(process: subprocess.Popen[bytes], url: str, seconds: float) -
 
 
 @contextmanager
-def running_app(log: Path | None = None, seconds: float = 60, folder: Path = ROOT) -> Iterator[Server]:
-    """The app in `folder` on a free port of this machine, with its settings file; stopped at the end."""
+def running_app(
+    log: Path | None = None,
+    seconds: float = 60,
+    folder: Path = ROOT,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
+    """The app in `folder` on a free port of this machine, with its settings file and these variables of the
+    environment beside those that are set; stopped at the end."""
     port = _free_port()
     options = ["--server.port", str(port), "--server.headless", "true"]
     command = [sys.executable, "-m", "streamlit", "run", "app.py", *options]
     with open(log or os.devnull, "wb") as output:
-        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
+        variables = {**os.environ, **(environment or {})}
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, env=variables)
         try:
             url = f"http://localhost:{port}"
             _wait_until_up(process, url, seconds)

@@ -109,6 +109,17 @@ JOBS = register(
 QUEUE = register(
     Number("XAI_QUEUE", 20, 0, 1_000, "", "long jobs that wait for their turn; one more is refused")
 )
+AT_ONCE = register(
+    Number(
+        "XAI_AT_ONCE",
+        0,
+        0,
+        256,
+        "",
+        "heatmaps and figures that are made at once; further visitors wait and are told",
+        "0: two for each core",
+    )
+)
 THREADS = register(
     Number("XAI_THREADS", 0, 0, 256, "", "processor threads of one operator", "0: half of the cores")
 )

@@ -13,6 +13,7 @@ from xai import attribution, comparison, figures, settings
 from xai.comparison import Comparison, Picture, Request
 from xai.figures import Style
 from xai.ui.memo import Memo
+from xai.ui.turns import InTurns
 
 CARDS_SECONDS = 10
 PAGE_DPI = 160
@@ -24,7 +25,7 @@ PREFERRED = ("alexnet-cue10", "resnet18_cifar-w16-cue10", "resnet18-cue10")
 @st.cache_resource(show_spinner=False)
 def results() -> Memo:
     """The store of results that all visitors share."""
-    return Memo(settings.RESULT_CACHE.bytes())
+    return InTurns(settings.RESULT_CACHE.bytes())
 
 
 @st.cache_resource(show_spinner="Loading the network.", max_entries=settings.NETWORKS.value())

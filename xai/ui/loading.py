@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import threading
+import time
 from collections.abc import Sequence
 
 import streamlit as st
@@ -26,6 +27,11 @@ PATIENCE = 20.0
 """Seconds after which the second part is imported although no figure was drawn."""
 
 
+COLLECT_EVERY = 15.0
+"""Seconds between two full collections of garbage, which hold up everybody: Streamlit's own, after every run of a page,
+are switched off."""
+
+
 class WarmUp:
     """The background thread and how far it has come."""
 
@@ -45,16 +51,25 @@ class WarmUp:
         self.figure_drawn.wait(PATIENCE)
         _import(LATER)
         _keep_what_is_loaded()
+        _collect_from_time_to_time()
 
 
 def _keep_what_is_loaded() -> None:
-    """Take all that was imported out of what the garbage collector looks through.
-
-    Streamlit collects all garbage after every run of a page, which went through a million objects of torch and its
-    companions and held up every visitor for 130 ms.
-    """
+    """Take all that was imported out of what the garbage collector looks through: a million objects of torch and its
+    companions, which held up every visitor for 130 ms."""
     gc.collect()
     gc.freeze()
+
+
+_collecting = threading.Lock()
+
+
+def _collect_from_time_to_time() -> None:
+    """Collect garbage for ever, unless another thread does."""
+    if _collecting.acquire(blocking=False):
+        while True:
+            time.sleep(COLLECT_EVERY)
+            gc.collect()
 
 
 def _import(names: Sequence[str]) -> None:
