@@ -36,7 +36,7 @@ def go(app: AppTest, link: Choices, page: str = "one") -> AppTest:
 
 def shown(app: AppTest) -> tuple[int, str]:
     """What the widgets show, which the address says too."""
-    found = int(app.number_input(key="number").value), str(app.selectbox(key="letter").value)
+    found = int(str(app.number_input(key="number").value)), str(app.selectbox(key="letter").value)
     said = {key: app.query_params.get(key, [usual])[0] for key, usual in (("number", "3"), ("letter", "a"))}
     assert (int(said["number"]), said["letter"]) == found
     return found

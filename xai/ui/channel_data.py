@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from data.catalogue import dataset
 from data.datasets import DatasetError, ImageSource, evenly_spread
 from models.registry import Model
 from xai.responses import Responses, collect
-from xai.ui import dataset_images, explaining, help_texts, own_shelf, widgets
+from xai.ui import dataset_images, explaining, help_texts, job_panel, own_shelf, widgets
 
 KEYS = ("channel_data", "channel_split", "channel_images")
 COUNT_HELP = (
@@ -90,15 +91,18 @@ def _fits(name: str, model: Model) -> bool:
 @contextmanager
 def bar() -> Iterator[Callable[[int, int, str], None]]:
     """A progress bar that goes when the work is done; any other choice of the visitor ends the work."""
-    place = st.empty()
+    place, started = st.empty(), time.monotonic()
     try:
-        yield lambda done, total, what: _draw(place, done, total, what)
+        yield lambda done, total, what: _draw(place, done, total, what, time.monotonic() - started)
     finally:
         place.empty()
 
 
-def _draw(place: st.delta_generator.DeltaGenerator, done: int, total: int, what: str) -> None:
-    place.progress(done / max(total, 1), widgets.plain(f"{what}: {done:,} of {total:,}"))
+def _draw(place: st.delta_generator.DeltaGenerator, done: int, total: int, what: str, passed: float) -> None:
+    """How far the work is and the seconds left at its present speed, after `passed` ones."""
+    left = f", about {job_panel.duration(passed * (total - done) / done)} left" if done else ""
+    words = f"{what}: {done:,} of {total:,}{left}. Another choice or page ends it."
+    place.progress(done / max(total, 1), widgets.plain(words))
 
 
 def responses(model: Model, layer: str, images: Images) -> Responses:

@@ -169,12 +169,13 @@ def _layers(letter: str, model: Model) -> tuple[str, ...]:
 
 def degrading(size: int) -> Degrading:
     """Choose a degradation for a network of that input size in pixels, and how severe it is."""
-    columns = st.columns([3, 4, 4, 2])
+    row = st.container(horizontal=True)  # in a narrow window one below the other, so that no name is cut off
+    places = [row.container(width=width) for width in (175, 190, 245, 100)]
     fitting = degradations.default_scale(size, size)
     words = {AUTOMATIC: f"{degradations.SCALES[fitting]} (fits the input)", **degradations.SCALES}
     scale = _kept_scale(words)
     names = ("none", *degradations.degradations_in(fitting if scale == AUTOMATIC else scale))
-    with columns[0]:
+    with places[0]:
         name = widgets.one_of(
             "Degradation",
             "degradation",
@@ -185,14 +186,14 @@ def degrading(size: int) -> Degrading:
         )
     if name == "none":
         return Degrading(name, "" if scale == AUTOMATIC else scale, 0.0, 0)
-    with columns[2]:
+    with places[2]:
         scale = widgets.one_of(
             "Scale of severity", SCALE, list(words), AUTOMATIC, words.__getitem__, help=help_texts.SCALE
         )
     resolved, scale = (fitting, "") if scale == AUTOMATIC else (scale, scale)
-    with columns[1]:
+    with places[1]:
         severity = _severity(degradations.severity_levels(name, resolved))
-    with columns[3]:
+    with places[3]:
         seed = int(
             widgets.number(
                 "Seed", "seed", (0, 2**31 - 1), 0, 1, st.number_input, help=help_texts.DEGRADATION_SEED

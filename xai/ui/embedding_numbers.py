@@ -8,9 +8,10 @@ import numpy as np
 import streamlit as st
 
 from xai.embedding import Degraded, Embedding, Map, Share
-from xai.embedding_words import chance_percent, counted, mean_percent, measure, percent
+from xai.embedding_metrics import mean_share
+from xai.embedding_words import chance_percent, counted, measure, percent
 from xai.statistics import wilson
-from xai.ui import widgets
+from xai.ui import embedding_data, explaining, widgets
 
 Row = dict[str, object]
 
@@ -37,7 +38,7 @@ def map_words(found: Embedding, one: Map, degraded: Degraded | None = None) -> s
     right = accuracy(degraded.answers.predicted == found.labels)
     return (
         f"Network right: {percent(right)}. {counted(k, 'nearest clean neighbour')} right: "
-        f"{percent(degraded.knn_accuracy)}. Neighbours kept: {mean_percent(degraded.overlap)}."
+        f"{percent(degraded.knn_accuracy)}. Neighbours kept: {percent(mean_share(degraded.overlap))}."
     )
 
 
@@ -64,7 +65,8 @@ def tables(found: Embedding) -> None:
     """Every number, for both networks."""
     with st.expander("All numbers"):
         widgets.table(_quality_rows(found))
-        rows = _severity_rows(found)
+        key = ("severity rows", embedding_data.key_of(found.request))
+        rows: list[Row] = explaining.results()(key, lambda: _severity_rows(found))
         if rows:
             st.markdown("**Under degradation**, placed into the clean map")
             widgets.table(rows)
@@ -102,7 +104,7 @@ def _severity_rows(found: Embedding) -> list[Row]:
             "severity": f"{each.severity:g}",
             "network right": percent(accuracy(each.answers.predicted == found.labels)),
             "k-NN accuracy": percent(each.knn_accuracy),
-            "neighbours kept": mean_percent(each.overlap),
+            "neighbours kept": percent(mean_share(each.overlap)),
             "mean drift of classes": measure(_mean(each.drift)),
         }
         for letter, one in zip("AB", found.maps, strict=False)

@@ -11,7 +11,8 @@ from data import thumbnails
 from data.datasets import DatasetError, ImageSource
 from xai import tables
 from xai.embedding import Embedding, Said
-from xai.embedding_words import mean_percent, percent
+from xai.embedding_metrics import mean_share
+from xai.embedding_words import percent
 from xai.ui import (
     dataset_images,
     embedding_data,
@@ -57,7 +58,7 @@ def _network_rows(found: Embedding, rows: np.ndarray, step: int) -> list[dict[st
             right = answers_at(found, place, number).predicted[rows] == found.labels[rows]
             row[words] = percent(embedding_numbers.accuracy(right))
         if found.between is not None:
-            row["neighbours shared by A and B"] = mean_percent(found.between.overlap[rows])
+            row["neighbours shared by A and B"] = percent(mean_share(found.between.overlap[rows]))
         table.append(row)
     return table
 

@@ -346,8 +346,11 @@ class Plots {
 
   say() {
     const count = this.selected.length
+    const { group } = this.views[0].steps[this.step]
+    const off = this.selected.filter((row) => this.hidden.has(group[row])).length
+    const unseen = off ? `, ${off.toLocaleString("en")} of them switched off below` : ""
     this.root.querySelector(".count").textContent = count
-      ? `${count.toLocaleString("en")} of ${this.labels.length.toLocaleString("en")} images selected`
+      ? `${count.toLocaleString("en")} of ${this.labels.length.toLocaleString("en")} images selected${unseen}`
       : `${this.labels.length.toLocaleString("en")} images; draw around some of them to select them`
     this.root.querySelector(".clear").hidden = !count
   }
