@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -96,7 +97,12 @@ def test_the_store_makes_short_work_of_visitors_in_turns_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     memo, turned = InTurns(1000), list[str]()
-    monkeypatch.setattr(memo._turns, "do", lambda work, _tell: turned.append("turn") or work())
+
+    def do(work: Callable[[], str], _tell: object) -> str:
+        turned.append("turn")
+        return work()
+
+    monkeypatch.setattr(memo._turns, "do", do)
     assert memo(("cams", 1), lambda: "a job's") == "a job's"
     monkeypatch.setattr(turns, "get_script_run_ctx", lambda suppress_warning: "a visitor")
     assert [memo(("cams", 2), lambda: "made") for _ in range(2)] == ["made"] * 2
@@ -111,5 +117,5 @@ def test_as_many_at_once_as_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XAI_AT_ONCE", "5")
     assert turns.at_once() == 5
     begin = time.monotonic()
-    Turns(turns.at_once).do(lambda: None, lambda *_: pytest.fail("nobody waits"))
+    assert Turns(turns.at_once).do(lambda: "made", lambda *_: pytest.fail("nobody waits")) == "made"
     assert time.monotonic() - begin < SECONDS
