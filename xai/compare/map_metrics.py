@@ -17,7 +17,7 @@ _ROUNDING = 1e-6
 
 
 def pooled(maps: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """Maps `(N, h, w)` averaged down to `grid`, float32, as `xai.map_agreement.on_common_grid` does; equal grids stay."""
+    """Maps `(N, h, w)` averaged down to `grid`, float32, as `map_agreement.on_common_grid` does; equal grids stay."""
     if maps.shape[1:] == grid:
         return maps
     height, width = grid
