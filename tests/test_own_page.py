@@ -314,12 +314,14 @@ def test_a_zip_is_looked_through_and_its_names_are_mapped(scenes: ImageSet) -> N
 
 
 def test_a_proposed_name_is_preselected(scenes: ImageSet) -> None:
-    app = with_pictures(zipped(pictures(scenes, lambda index: CLASSES[index].replace("/", " ").upper())))
+    app = with_pictures(
+        zipped(pictures(scenes, lambda index: f"{CLASSES[index].upper()}X".replace("/", " ")))
+    )
     model = "resnet18_cifar-w16-cue10-s0"
     app.selectbox(key="own_classes_of").set_value(model).run()
     (name,) = app.session_state[own_shelf.SHELF].archives
     for known in CLASSES:
-        box = app.selectbox(key=f"own_class {name} {model} {known.replace('/', ' ').upper()}")
+        box = app.selectbox(key=f"own_class {name} {model} {known.replace('/', ' ').upper()}X")
         assert box.value == known
     assert "10 more have a similar one" in words(app)
 
@@ -429,7 +431,7 @@ def test_a_visitor_brings_a_network_and_pictures_and_takes_a_figure_home(
         page.set_default_timeout(PATIENCE)
         page.goto(f"{server.url}/own")
         _bring_network(page, checkpoint)
-        _bring_pictures(page, zipped(pictures(scenes, lambda index: CLASSES[index].replace("/", "-"))))
+        _bring_pictures(page, zipped(pictures(scenes, lambda index: f"{CLASSES[index]}x".replace("/", "-"))))
         page.get_by_role("button", name="Explain the first picture").click()
         page.locator("img[alt^='Figure for']").first.wait_for()
         assert page.get_by_test_id("stException").count() == 0

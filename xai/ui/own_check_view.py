@@ -68,10 +68,13 @@ def check(file: OwnFile, request: Request, brought: Brought) -> Check | None:
     )
     _adopt()
     known: Check | None = st.session_state.get(CHECKS, {}).get(own_network_data.key_of(file, request))
-    if not engaged(PANEL):
+    choices = st.container()  # drawn also meanwhile: widgets that go away may lose their values
+    busy = engaged(PANEL)
+    if not busy:
         PANEL.say_refused()
         PANEL.say_error()
-        _choose(file, request, brought)
+    with choices:
+        _choose(file, request, brought, busy)
     if known is None:
         st.info("Not checked yet as it stands. Run the check before you trust a heatmap of it.")
     else:
@@ -86,7 +89,7 @@ def _adopt() -> None:
         st.session_state.setdefault(CHECKS, {})[job.about] = job.outcome
 
 
-def _choose(file: OwnFile, request: Request, brought: Brought) -> None:
+def _choose(file: OwnFile, request: Request, brought: Brought, busy: bool) -> None:
     names, called = [*dataset_images.names().values(), SAMPLES], own_shelf.words()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = widgets.one_of(
@@ -110,9 +113,9 @@ def _choose(file: OwnFile, request: Request, brought: Brought) -> None:
         )
         PANEL.start(title, work, about)
 
-    if st.button(
-        "Run the first check", icon=":material/play_arrow:", help="Seconds to a few minutes; you can cancel."
-    ):
+    help_words = "Seconds to a few minutes; you can cancel."
+    label, icon = "Run the first check", ":material/play_arrow:"
+    if st.button(label, icon=icon, help=help_words, disabled=busy):
         start()
         st.rerun()
 

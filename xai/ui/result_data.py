@@ -78,9 +78,14 @@ def choose_board() -> Board | None:
         )
         return None
     by_key = {key_of(setting): board for setting, board in found.items()}
-    titles = {key_of(setting): setting.title for setting in found}
+    titles = {key_of(setting): title(setting) for setting in found}
     chosen = widgets.one_of("Images", KEY, list(by_key), first(by_key), titles.__getitem__, help=IMAGES_HELP)
     return by_key[chosen]
+
+
+def title(setting: Setting) -> str:
+    """The images in words; an upload of this visitor by the name of its file."""
+    return setting.title.replace(setting.dataset, own_shelf.words()(setting.dataset))
 
 
 def key_of(setting: Setting) -> str:
@@ -98,16 +103,17 @@ def offer_others(fits: Callable[[Board], bool]) -> bool:
     """Buttons for the other images of which there is what is looked for; whether there are any."""
     found = [setting for setting, board in stored().boards.items() if fits(board)]
     for setting in found:
-        words = widgets.plain(f"Show {setting.title}")
+        words = widgets.plain(f"Show {title(setting)}")
         options: dict[str, Any] = {
             "icon": ":material/arrow_forward:",
             "help": "The same part of the page for these images.",
         }
-        st.button(words, on_click=_choose, args=(key_of(setting),), **options)
+        st.button(words, on_click=show, args=(key_of(setting),), **options)
     return bool(found)
 
 
-def _choose(key: str) -> None:
+def show(key: str) -> None:
+    """Choose the images of that key, as a click on a button."""
     st.session_state[KEY] = key
 
 

@@ -56,7 +56,8 @@ def draw() -> None:
         if board is not None:
             _PARTS[view](board, right)
     result_data.notes()
-    sweep_panel.draw()
+    with showing.one_sentence():
+        sweep_panel.draw()
     state.write_link((*COMMON, *_KEYS[view]))
     if found := state.ignored():
         words = f"The link asked for what is not here ({', '.join(found)}): the usual choice is shown."

@@ -15,7 +15,7 @@ from data.remedies import NAMES
 from models.cards import Card
 from xai import results
 from xai.evaluation_grid import SETS, Cell, grid
-from xai.ui import explaining, own_shelf, widgets
+from xai.ui import explaining, own_shelf, result_data, state, widgets
 from xai.ui.job import Job, Report
 from xai.ui.job_panel import Words, engaged, panel
 
@@ -23,12 +23,15 @@ IMAGES, MOST_IMAGES, STEP = 200, 2_000, 100
 MOST_CELLS = 120
 """What a page may start; more is for the command line."""
 
-DATASET_HELP = "Its test images are asked about. Your own pictures are offered once they are uploaded on Your own."
+DATASET_HELP = (
+    "Its test images are asked about. Your own pictures are offered once they are uploaded on Your own."
+)
 MODELS_HELP = "Networks that know the dataset's classes at its image size."
 DEGRADATIONS_HELP = (
     "A set of conditions (paper: low, medium and high of the papers; cifar-c and imagenet-c: the benchmarks' five "
     "severities), or single degradations. Clean images are always among them."
 )
+SHOW_HELP = "Chooses these images above, so that the page is about the answers to them."
 IMAGES_HELP = "More images give narrower intervals and take longer in proportion."
 START_HELP = "It runs on the server and can be cancelled; every cell that is done is kept."
 
@@ -47,16 +50,22 @@ PANEL = panel(
 def draw() -> None:
     """The choice of a small sweep, or how far the running one is."""
     running = PANEL.running()
+    asked = "sweep_dataset" in st.session_state[state.CHOICES]  # as by a link from Your own
     # Open also when it has ended, for those who saw it running: the box holds what became of it.
-    with st.expander("Compute more answers: a small sweep", expanded=PANEL.seen() is not None):
-        if running is not None and engaged(PANEL):
+    with st.expander("Compute more answers: a small sweep", expanded=PANEL.seen() is not None or asked):
+        busy = running is not None and engaged(PANEL)
+        if not busy:
+            _say_last()
+            PANEL.say_refused()
+        _choose(busy)
+
+
+def _say_last() -> None:
+    """What became of the last sweep that this visitor saw, else of the last one."""
+    for ended in (PANEL.seen(), PANEL.place().last):
+        if ended is not None and not ended.running:
+            _say_outcome(ended)
             return
-        for ended in (PANEL.seen(), PANEL.place().last):
-            if ended is not None and not ended.running:
-                _say_outcome(ended)
-                break
-        PANEL.say_refused()
-        _choose()
 
 
 def _say_outcome(job: Job[Any]) -> None:
@@ -69,13 +78,25 @@ def _say_outcome(job: Job[Any]) -> None:
         return
     words = f"{job.title}: {len(summary.computed)} cells computed, {len(summary.skipped)} were there."
     words += " It was cancelled; those stay." if summary.cancelled else ""
-    words += " Choose them above, under Images." if summary.computed else ""
     st.success(widgets.plain(words))
+    _offer_board([*summary.computed, *summary.skipped])
     for reason in dict.fromkeys([*summary.failed.values(), *summary.notes]):
         st.warning(widgets.plain(reason))
 
 
-def _choose() -> None:
+def _offer_board(cells: Sequence[Cell]) -> None:
+    """A button that shows the answers of a sweep, where they may be shown to this visitor."""
+    asked = {(cell.dataset, cell.split, cell.limit, cell.precision) for cell in cells}
+    for setting in result_data.stored().boards:
+        if (setting.dataset, setting.split, setting.limit, setting.precision) in asked:
+            options: dict[str, Any] = {"icon": ":material/arrow_upward:", "help": SHOW_HELP}
+            key = result_data.key_of(setting)
+            words = widgets.plain(f"Show {result_data.title(setting)}")
+            st.button(words, key=f"show {key}", on_click=result_data.show, args=(key,), **options)
+
+
+def _choose(busy: bool) -> None:
+    """The choices, drawn also while a sweep is under way: widgets that go away may lose their values."""
     left, right = st.columns(2)
     with left:
         offered = [*DATASETS, *own_shelf.datasets().values()]
@@ -103,9 +124,16 @@ def _choose() -> None:
         help=help_words,
     )
     if not fitting:
-        st.info(f"No network on this machine knows the classes of {dataset}.")
-        return
-    _offer(dataset, [explaining.cards()[name] for name in models], chosen, ("none", *repairs), images)
+        name = own_shelf.words()(dataset)
+        st.info(
+            widgets.plain(
+                f"No network on this machine knows the classes of {name} at its image size: choose another dataset, "
+                "give your pictures a network's class names on Your own, or train a network for them on Train."
+            )
+        )
+    elif not busy:
+        cards = [explaining.cards()[name] for name in models]
+        _offer(dataset, cards, chosen, ("none", *repairs), images)
 
 
 def _fitting(dataset: str) -> list[str]:

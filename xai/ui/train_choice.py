@@ -84,7 +84,9 @@ def _images() -> tuple[str, Pictures]:
     own = [stem for stem, name in offered.items() if name.startswith("upload:")]
     usual = own[-1] if own else "cue10"
     help_words = "Upload a ZIP of your own pictures on the page “Your own”: it is offered here then."
-    stem = widgets.one_of("Images of", "train_images", list(offered), usual, help=help_words)
+    called = own_shelf.words()
+    words = lambda stem: called(offered[stem]) if stem in own else stem  # noqa: E731
+    stem = widgets.one_of("Images of", "train_images", list(offered), usual, words, help=help_words)
     return offered[stem], pictures_of(offered[stem])
 
 

@@ -22,16 +22,17 @@ def draw() -> None:
 
 
 def _draw() -> None:
-    if engaged(PANEL, show=_curves):
-        return
-    PANEL.say_error()
-    PANEL.say_refused()
-    with showing.one_sentence():
-        train_outcome.draw()
-    wish, pictures = train_choice.choose()
+    busy = engaged(PANEL, show=_curves)
+    if not busy:
+        PANEL.say_error()
+        PANEL.say_refused()
+        with showing.one_sentence():
+            train_outcome.draw()
+    wish, pictures = train_choice.choose()  # drawn also meanwhile: widgets that go away may lose their values
     showing.ignored()
     state.write_link(train_choice.KEYS)
-    _offer(wish, pictures)
+    if not busy:
+        _offer(wish, pictures)
 
 
 def _curves() -> None:

@@ -5,7 +5,10 @@ import streamlit as st
 from xai.ui import loading, state
 
 st.title("Networks")
-st.markdown("Every trained network, with what it was trained on, how well it does, and how sure that is.")
+st.markdown(
+    "Every trained network, with what it was trained on, how well it does, and how sure that is. Choose one, in the "
+    "table or below it, to see its card, classes, layers and training."
+)
 state.start("models")
 loading.wait()
 

@@ -7,7 +7,8 @@ from xai.ui import loading, state
 st.title("Your own")
 st.markdown(
     "Bring a network, as a file of weights, and pictures, as a ZIP with one folder for each class. Nothing in a file "
-    "is ever run."
+    "is ever run. Begin with the network, which is checked before you keep it; the classes of your pictures are then "
+    "matched with its own."
 )
 state.start("own")
 loading.wait()

@@ -5,7 +5,10 @@ import streamlit as st
 from xai.ui import loading, state
 
 st.title("Robustness")
-st.markdown("How accuracy falls as images get worse, for which network, and how sure that is.")
+st.markdown(
+    "How accuracy falls as images get worse, for which network, and how sure that is. The answers were computed "
+    "before: choose images and networks, then a part of the page; at the bottom a small sweep computes more."
+)
 state.start("robustness")
 loading.wait()
 

@@ -7,7 +7,7 @@ from xai.ui import loading, state
 st.title("Train")
 st.markdown(
     "Train a small network on your own pictures, or fine-tune one that is here. What it will take is measured first; "
-    "it runs on the server while you look at other pages."
+    "it runs on the server while you look at other pages. Choose images and a start on the left, then start it below."
 )
 state.start("train")
 loading.wait()
