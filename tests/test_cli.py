@@ -160,7 +160,8 @@ def test_a_small_training_writes_a_network_that_explain_takes(tmp_path: Path) ->
 def _manual() -> str:
     """README and the pages of docs that it links to."""
     return "\n".join(
-        path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
     )
 
 
@@ -199,16 +200,21 @@ def test_the_readme_shows_the_networks_as_the_command_prints_them(tmp_path: Path
     assert printed in (ROOT / "docs/networks.md").read_text(encoding="utf-8")
 
 
-def test_the_readmes_commands_run(tmp_path: Path) -> None:
-    """All but the long ones, in order, writing into a folder of their own."""
+def test_the_readmes_commands_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All but the long ones, in order, writing into a folder of their own; in this process, to start it once."""
+    monkeypatch.chdir(ROOT)
     for line in _readme_commands():
         if line.startswith(("train", "svm", "crossvalidate", "data unpack", "import")):
             continue
-        command, *words = line.split()
         written = ("exports", "again", "results", "report")
+        command, *words = line.split()
         moved = [f"{tmp_path}/{word}" if word.split("/")[0] in written else word for word in words]
-        done = run(command, *(word.replace("folder:exports", f"folder:{tmp_path}/exports") for word in moved))
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        code = main(
+            [command, *(word.replace("folder:exports", f"folder:{tmp_path}/exports") for word in moved)]
+        )
+        assert code == 0, f"{line}\n{capsys.readouterr().err}"
 
 
 def test_the_readmes_python_runs() -> None:
