@@ -27,7 +27,7 @@ from tests.page_helpers import healthy, visit, words
 from xai import own_training, training
 from xai.cli import main
 from xai.own_training import Outcome, Wish
-from xai.ui import dataset_images, explaining, job_panel, network_data, train_job
+from xai.ui import dataset_images, explaining, job_panel, network_data, train_choice, train_job
 from xai.ui.job import Report
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -402,3 +402,12 @@ def test_the_command_for_uploads_names_a_folder(pets: Path) -> None:
 
     assert train_page._elsewhere("upload:" + 32 * "a" + "@32") == "folder:YOUR_FOLDER@32"
     assert train_page._elsewhere("cue10") == "cue10"
+
+
+def test_without_a_network_a_training_starts_from_scratch(
+    offered: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_choice.explaining, "cards", lambda: {})
+    app = visit("train")
+    assert healthy(app)
+    assert app.radio(key="train_start").options == [train_choice.STARTS["scratch"]]

@@ -26,7 +26,7 @@ def choose() -> str | None:
     """Draw the table and return the name of the network to look at; None where no network is there."""
     found = network_data.rows()
     if not found:
-        st.info("No trained network is on this machine: train one with `python -m xai train`.")
+        st.info("No trained network is on this machine: bring one in on Your own, or train one on Train.")
         _on_request()
         return None
     shown, grouped = _filtered(found)

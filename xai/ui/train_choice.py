@@ -62,7 +62,8 @@ def choose() -> tuple[Wish, Pictures]:
         name, pictures = _images()
         st.subheader("Network")
         options: dict[str, Any] = {"words": STARTS.__getitem__, "draw": st.radio, "help": STARTS_HELP}
-        start = widgets.one_of("Start", "train_start", list(STARTS), "tuning", **options)
+        offered = [*STARTS] if explaining.cards() else ["scratch"]
+        start = widgets.one_of("Start", "train_start", offered, offered[0], **options)
         architecture, options, initial, learn = _tuning() if start == "tuning" else _scratch()
         st.subheader("Training")
         help_words = (
