@@ -265,6 +265,7 @@ def test_a_visitor_sees_the_place_in_line_and_may_leave_it(server: Works) -> Non
     assert labels(first) == ["Cancel it"]
     assert labels(second.run()) == ["Start"], "the first visitor's job is theirs to cancel"
     assert "Another visitor started it." in shown(second)
+    assert "What you start waits in line for its turn." in shown(second)
     second.button[0].click().run()
     third.run().button[0].click().run()
     assert "mine: waiting, place 1 of 2 in line." in shown(second.run())

@@ -167,9 +167,10 @@ def engaged(panel: Panel, about: Hashable = None, show: Callable[[], None] | Non
         return False
     own = is_mine(job)
     watch(panel, job, show if own else None)
-    if not own and job.about != about:
-        st.caption("That is another visitor's. What you start waits in line for its turn.")
-    return own or (about is not None and job.about == about)
+    if own or (about is not None and job.about == about):
+        return True
+    st.caption("That is another visitor's. What you start waits in line for its turn.")
+    return False
 
 
 def duration(seconds: float) -> str:
