@@ -176,8 +176,9 @@ def _position(parts: Sequence[str], given: dict[str, str]) -> tuple[str | None, 
 def _class_names(folders: set[str], place: Place) -> dict[str, str]:
     """Class name, safe to display, of each class's folder."""
     if len(folders) not in CLASS_COUNTS:
+        found = "1 sub-folder" if len(folders) == 1 else f"{len(folders):,} sub-folders"
         raise DatasetError(
-            f"{place.shown} has {len(folders):,} sub-folders with files, one for each class; "
+            f"{place.shown} has {found} with files, one for each class; "
             f"allowed are {CLASS_COUNTS[0]} to {CLASS_COUNTS[-1]:,}."
         )
     names = {folder: display_name(folder) for folder in sorted(folders)}

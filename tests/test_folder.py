@@ -277,7 +277,7 @@ def test_names_and_registry(make: Make, monkeypatch: pytest.MonkeyPatch) -> None
         (
             {"a": 1},
             "folder:{}",
-            "{} has 1 sub-folders with files, one for each class; allowed are 2 to 1,000.",
+            "{} has 1 sub-folder with files, one for each class; allowed are 2 to 1,000.",
         ),
         ({"a": 1, "b": 1}, "folder:{}@4", "the size after @ is 4 px; allowed are 8 to 512."),
         ({"a": 1}, "folder:{}x", "there is no folder '{}x'; a dataset of pictures is named folder:PATH."),

@@ -118,7 +118,7 @@ def test_small_classes_are_told_in_one_sentence(tmp_path: Path) -> None:
     given = build(tmp_path / "given", {"train/a": 3, "train/b": 3, "test/a": 2})
     assert load_dataset(f"folder:{given}", "test").notes == ("1 class has no picture in the test split: b.",)
     one = build(tmp_path / "one", {"a": 9})
-    with pytest.raises(DatasetError, match="has 1 sub-folders with files, one for each class; allowed are 2"):
+    with pytest.raises(DatasetError, match="has 1 sub-folder with files, one for each class; allowed are 2"):
         load_dataset(f"folder:{one}", "test")
 
 

@@ -351,7 +351,7 @@ def test_pictures_of_one_class_are_no_dataset_and_do_not_stay(scenes: ImageSet, 
     assert not app.exception
     (refused,) = app.error
     assert refused.value.replace("\\", "").startswith(
-        "scenes.zip has 1 sub-folders with files, one for each class"
+        "scenes.zip has 1 sub-folder with files, one for each class"
     )
     assert not [*(tmp_path / "uploads").iterdir()]
 

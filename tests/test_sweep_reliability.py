@@ -170,7 +170,7 @@ def nothing(root: Path) -> None:
 
 
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "one class": (only, "has 1 sub-folders with files, one for each class; allowed are 2 to 1,000."),
+    "one class": (only, "has 1 sub-folder with files, one for each class; allowed are 2 to 1,000."),
     "20,000 classes": (
         many,
         "has 20,000 sub-folders with files, one for each class; allowed are 2 to 1,000.",
