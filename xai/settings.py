@@ -109,6 +109,16 @@ JOBS = register(
 QUEUE = register(
     Number("XAI_QUEUE", 20, 0, 1_000, "", "long jobs that wait for their turn; one more is refused")
 )
+DRAWERS = register(
+    Number(
+        "XAI_DRAWERS",
+        2,
+        0,
+        64,
+        "",
+        "processes that draw Explain's figures once two visitors want one at a time",
+    )
+)
 AT_ONCE = register(
     Number(
         "XAI_AT_ONCE",

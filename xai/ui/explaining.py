@@ -9,9 +9,10 @@ import streamlit as st
 from models import zoo
 from models.cards import Card
 from models.registry import Model
-from xai import attribution, comparison, figures, settings
+from xai import attribution, comparison, settings
 from xai.comparison import Comparison, Picture, Request
 from xai.figures import Style
+from xai.ui.drawers import Drawers
 from xai.ui.memo import Memo
 from xai.ui.turns import InTurns
 
@@ -79,8 +80,9 @@ def key_of(done: Comparison) -> tuple[Any, ...]:
 
 def page_figure(done: Comparison, style: Style) -> bytes:
     """The figure as a PNG for the page."""
+    return results()(("figure", *key_of(done), style), lambda: _drawers().draw(done, style, PAGE_DPI))
 
-    def draw() -> bytes:
-        return figures.render(figures.comparison_figure(done, style), "png", PAGE_DPI, quick=True)
 
-    return results()(("figure", *key_of(done), style), draw)
+@st.cache_resource(show_spinner=False)
+def _drawers() -> Drawers:
+    return Drawers(settings.DRAWERS.value)
