@@ -108,10 +108,23 @@ def redraw(page: Any) -> float:
 
 
 def resident_megabytes(server: Server) -> float:
-    """Memory of the server's process."""
-    with open(f"/proc/{server.pid}/status", encoding="ascii") as status:
-        line = next(line for line in status if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
+    """Memory of the server's process and of those that it started; what they share counts in each."""
+    return sum(map(_megabytes_of, _with_children(server.pid)))
+
+
+def _with_children(process: int) -> list[int]:
+    tasks = Path(f"/proc/{process}/task").glob("*/children")
+    children = [int(child) for task in tasks for child in task.read_text(encoding="ascii").split()]
+    return [process, *(each for child in children for each in _with_children(child))]
+
+
+def _megabytes_of(process: int) -> float:
+    try:
+        status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    except FileNotFoundError:  # it has ended
+        return 0.0
+    found = next((line for line in status.splitlines() if line.startswith("VmRSS")), "VmRSS: 0")
+    return int(found.split()[1]) / 1024
 
 
 def small_network() -> str:

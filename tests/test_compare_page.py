@@ -34,6 +34,7 @@ def _small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A cache of its own, few scenes, and sections that cost nothing."""
     monkeypatch.setenv("XAI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setitem(cue10.SPLITS, "test", 40)
+    monkeypatch.setattr(kept, "SHIPPED", tmp_path / "none")
     put(monkeypatch, fake("drift", True), fake("agreement", False), fake("errors", None))
     stores = (job_panel.place_of, dataset_images.memo, explaining.results, explaining.cards)
     for store in stores:
