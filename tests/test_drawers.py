@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -64,7 +62,7 @@ def test_two_at_a_time_start_processes_that_draw_the_same_and_may_be_killed(
         changed.setattr("xai.ui.drawers.drawn", None)  # nothing is drawn here
         assert drawers.draw(done, Style(), DPI) == expected
     (process,) = pool._processes.values()
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     assert drawers.draw(done, Style(), DPI) == expected
     assert drawers._pool is None
 

@@ -308,7 +308,7 @@ def test_pick_a_layer_open_a_channel_make_its_picture_and_take_it_home(tmp_path:
         opened.click()
         page.wait_for_url("**/channel**")
         page.get_by_text(f"channel {number} of features.4", exact=True).wait_for()
-        page.get_by_text("Make the picture").click()
+        page.get_by_role("button", name="Make the picture", exact=True).click()
         page.locator(f"img[alt^='Visualisation of channel {number} of features.4']").wait_for()
         page.wait_for_selector(AT_REST)  # a button that is being drawn anew gives nothing
         with page.expect_download() as manifest:

@@ -19,7 +19,9 @@ KEYS = (
     *("a", "b", "compare_images", "compare_split", "compare_count", "compare_method"),
     *("compare_layer_a", "compare_layer_b", "compare_scale", "compare_degradations", "compare_seed"),
 )
-NETWORK_B_HELP = "What A is compared with: networks that take images of the same size and know some of its classes."
+NETWORK_B_HELP = (
+    "What A is compared with: networks that take images of the same size and know some of its classes."
+)
 METHOD_HELP = "How evidence is found. HiResCAM is what a layer really adds to the score, on every network."
 LAYER_HELP = (
     "Where the heatmaps are taken, with the grid. A deeper layer has a coarser grid and more meaning."

@@ -15,7 +15,7 @@ from xai.ui import network_data, widgets
 LINK_KEYS = ("datasets", "families", "grouped", "network")
 TABLE = "network_table"
 NETWORK_HELP = "Its card, accuracy by class, stages, training curves, speed and seeds are shown below."
-GROUPED_HELP = "Trainings that differ in their seed alone become one row: the mean accuracy, with the least and the most."
+GROUPED_HELP = "Trainings that differ in their seed alone become one row: mean accuracy, with least and most."
 WORDS = ("name", "architecture", "dataset", "recipe", "options", "seed", "trained on", "weights")
 FORMS = {"epochs": "%d", "parameters (M)": "%.2f", "MMAC": "%.1f", "MB": "%.1f", "training (min)": "%.1f"}
 
