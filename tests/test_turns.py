@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from xai.ui import turns
+from xai.ui import job, turns
 from xai.ui.turns import InTurns, Turns
 
 SECONDS = 20
@@ -119,3 +119,30 @@ def test_as_many_at_once_as_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     begin = time.monotonic()
     assert Turns(turns.at_once).do(lambda: "made", lambda *_: pytest.fail("nobody waits")) == "made"
     assert time.monotonic() - begin < SECONDS
+
+
+def test_a_long_job_stands_back_for_short_work_of_visitors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "LONGEST", SECONDS)
+    monkeypatch.setattr(job, "_STANDS_BACK", 1e9)
+    steps, reported = list[float](), threading.Event()
+
+    def work(report: job.Report, _cancelled: Callable[[], bool]) -> None:
+        reported.set()
+        report(1, 2, "the first step")
+        steps.append(1)
+
+    with turns.at_hand:
+        long = job.Job("a job", work)
+        assert reported.wait(SECONDS)
+        long.wait(0.05)
+        assert long.running
+        assert not steps
+    long.wait(SECONDS)
+    assert steps == [1]
+
+
+def test_a_long_job_waits_no_longer_than_its_steps_allow() -> None:
+    with turns.at_hand:
+        quick = job.Job("a job", lambda report, _cancelled: report(1, 1, "the only step"))
+        quick.wait(SECONDS)
+        assert not quick.running

@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from xai import settings
+from xai.ui.turns import at_hand
 
 T = TypeVar("T")
 Report = Callable[[float, float, str], None]
-"""Called by the work as `report(done, total, what)`."""
+"""Called by the work as `report(done, total, what)`; it may take a while, as visitors' short work goes first."""
 Work = Callable[[Report, Callable[[], bool]], T]
 """`work(report, cancelled)`: it asks `cancelled()` from time to time and ends early when that is true."""
+_STANDS_BACK = 3.0
+"""Between two steps a job stands back for visitors' short work, so many times as long as its last step took at most."""
 
 
 class Line:
@@ -115,7 +118,7 @@ class Job(Generic[T]):
         self.error: Exception | None = None
         self.ended: float | None = None
         self._cancel = threading.Event()
-        self._started = time.monotonic()
+        self._started = self._step_began = time.monotonic()
         self._line = line or Line()
         self._line.join(self)
         self._thread = threading.Thread(target=self._run, args=(work,), name=f"job: {title}", daemon=True)
@@ -124,7 +127,7 @@ class Job(Generic[T]):
     def _run(self, work: Work[T]) -> None:
         try:
             with self._line.turn(self) as granted:
-                self._started = time.monotonic()
+                self._started = self._step_began = time.monotonic()
                 if granted:
                     self.outcome = work(self._report, self._cancel.is_set)
         except Exception as error:  # shown to the visitor, who can't see the server's console
@@ -133,6 +136,8 @@ class Job(Generic[T]):
 
     def _report(self, done: float, total: float, what: str) -> None:
         self.done, self.total, self.what = done, total, what
+        at_hand.give_way(_STANDS_BACK * (time.monotonic() - self._step_began))
+        self._step_began = time.monotonic()
 
     @property
     def running(self) -> bool:

@@ -20,6 +20,8 @@ PATIENCE = 1.0
 """Seconds after which who waits is told."""
 EVERY = 0.5
 """Seconds between two looks at a place in line."""
+LONGEST = 1.0
+"""Seconds that a long job waits at each of its steps for visitors' short work."""
 SHORT = ("cams", "figure")
 """Results of the Explain page that are made in turns: the first part of their keys."""
 Tell = Callable[[int, int], None]
@@ -81,6 +83,32 @@ def at_once() -> int:
     return settings.AT_ONCE.value() or 2 * (os.cpu_count() or 1)
 
 
+class AtHand:
+    """How much short work visitors are waiting for, so that long jobs can step aside for it."""
+
+    def __init__(self) -> None:
+        self._changed, self._count = threading.Condition(), 0
+
+    def __enter__(self) -> AtHand:
+        with self._changed:
+            self._count += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()
+
+    def give_way(self, longest: float) -> None:
+        """Return once there is none, or after so many seconds, `LONGEST` at most."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._count, min(longest, LONGEST))
+
+
+at_hand = AtHand()
+"""Of all visitors of this server."""
+
+
 class InTurns(Memo):
     """A memo whose short work for visitors is done in turns; what jobs do has its own line."""
 
@@ -95,7 +123,7 @@ class InTurns(Memo):
         return super().__call__(key, compute)
 
     def _in_turn(self, compute: Callable[[], T]) -> T:
-        with _Told() as told:
+        with _Told() as told, at_hand:
             return self._turns.do(compute, told.tell)
 
 
