@@ -43,7 +43,7 @@ class Options:
     minutes: float = 10.0
     browsers: int = 20
     screens: int = 2
-    think: float = 6.0
+    think: float = 10.0
     growth: float = 1_000.0
     enough: int = 0
     """Answers after which all go, if everything has happened once; 0 for none."""

@@ -113,7 +113,7 @@ def test_the_store_makes_short_work_of_visitors_in_turns_and_nothing_else(
 
 def test_as_many_at_once_as_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 3)
-    assert turns.at_once() == 6
+    assert turns.at_once() == 3
     monkeypatch.setenv("XAI_AT_ONCE", "5")
     assert turns.at_once() == 5
     begin = time.monotonic()

@@ -127,7 +127,7 @@ AT_ONCE = register(
         256,
         "",
         "heatmaps and figures that are made at once; further visitors wait and are told",
-        "0: two for each core",
+        "0: one for each core",
     )
 )
 THREADS = register(

@@ -79,8 +79,8 @@ class Turns:
 
 
 def at_once() -> int:
-    """Heatmaps and figures that are made at once: two for each core where nothing is set."""
-    return settings.AT_ONCE.value() or 2 * (os.cpu_count() or 1)
+    """Heatmaps and figures that are made at once: one for each core where nothing is set."""
+    return settings.AT_ONCE.value() or os.cpu_count() or 1
 
 
 class AtHand:
