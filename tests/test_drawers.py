@@ -46,7 +46,7 @@ def two_at_a_time(drawers: Drawers, done: Comparison, monkeypatch: pytest.Monkey
 
 def test_a_lone_visitor_starts_no_process(drawers: Drawers, done: Comparison) -> None:
     assert drawers.draw(done, Style(), DPI) == drawn(done, Style(), DPI)
-    assert drawers._starting is None
+    assert drawers.starting is None
 
 
 def test_two_at_a_time_start_processes_that_draw_the_same_and_may_be_killed(
@@ -54,17 +54,28 @@ def test_two_at_a_time_start_processes_that_draw_the_same_and_may_be_killed(
 ) -> None:
     expected = drawn(done, Style(), DPI)
     assert two_at_a_time(drawers, done, monkeypatch) == [expected, expected]
-    assert drawers._starting is not None
-    drawers._starting.join(SECONDS)
-    pool = drawers._pool
-    assert pool is not None
+    assert drawers.starting is not None
+    drawers.starting.join(SECONDS)
+    (drawer,) = drawers._all
     with monkeypatch.context() as changed:
         changed.setattr("xai.ui.drawers.drawn", None)  # nothing is drawn here
-        assert drawers.draw(done, Style(), DPI) == expected
-    (process,) = pool._processes.values()
-    process.kill()
+        assert [drawers.draw(done, Style(), DPI) for _ in range(2)] == [expected] * 2
+    with pytest.raises(AttributeError):  # said here
+        drawers.draw(done, "no style", DPI)  # type: ignore[arg-type]
+    assert drawers._all == [drawer]
+    drawer._process.kill()
     assert drawers.draw(done, Style(), DPI) == expected
-    assert drawers._pool is None
+    assert drawers._all == []
+    assert drawers.starting is None, "so that others may be started"
+
+
+def test_a_process_ends_with_its_input(drawers: Drawers) -> None:
+    drawers._start()
+    (drawer,) = drawers._all
+    assert drawer._process.stdin is not None
+    drawer._process.stdin.close()
+    assert drawer._process.wait(SECONDS) == 0
+    drawer._process.stdin = None
 
 
 def test_none_are_started_where_the_setting_says_so(
@@ -72,4 +83,4 @@ def test_none_are_started_where_the_setting_says_so(
 ) -> None:
     off = Drawers(lambda: 0)
     two_at_a_time(off, done, monkeypatch)
-    assert off._starting is None
+    assert off.starting is None

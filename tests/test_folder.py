@@ -205,7 +205,7 @@ def test_every_kind_of_problem_is_one_sentence_with_a_count(make: Make) -> None:
     )
 
 
-@pytest.mark.parametrize(("count", "given"), [(1, "has 1 sub-folders"), (1001, "has 1,001 sub-folders")])
+@pytest.mark.parametrize(("count", "given"), [(1, "has 1 sub-folder"), (1001, "has 1,001 sub-folders")])
 def test_too_few_and_too_many_classes_are_told(count: int, given: str, tmp_path: Path) -> None:
     for number in range(count):
         (tmp_path / f"{number}").mkdir()
