@@ -27,7 +27,8 @@ TITLE = "Explain a decision"
 FIGURE = "img[alt^='Figure for']"
 PAINTED = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? -1"
 REDRAWN = (
-    f'before => {{ const i = document.querySelector("{FIGURE}"); return i && i.src !== before && i.complete }}'
+    f'before => {{ const i = document.querySelector("{FIGURE}"); '
+    "return i && i.src !== before && i.complete }"
 )
 
 
