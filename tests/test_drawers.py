@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -69,9 +70,10 @@ def test_two_at_a_time_start_processes_that_draw_the_same_and_may_be_killed(
     assert drawers.starting is None, "so that others may be started"
 
 
-def test_a_process_ends_with_its_input(drawers: Drawers) -> None:
+def test_a_process_hears_no_ctrl_c_and_ends_with_its_input(drawers: Drawers) -> None:
     drawers._start()
     (drawer,) = drawers._all
+    assert os.getpgid(drawer._process.pid) != os.getpgid(0)
     assert drawer._process.stdin is not None
     drawer._process.stdin.close()
     assert drawer._process.wait(SECONDS) == 0
