@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM_FLAGS = (
@@ -98,3 +99,8 @@ def running_app(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def choose_page(page: Any, name: str) -> None:
+    """Choose a page in the sidebar; links of the same name in the page itself don't count."""
+    page.get_by_test_id("stSidebarNav").get_by_role("link", name=name, exact=True).click()

@@ -16,7 +16,7 @@ from typing import Any
 
 from PIL import Image, ImageChops
 
-from tests.app_server import CHROMIUM_FLAGS, ROOT, chromium, running_app
+from tests.app_server import CHROMIUM_FLAGS, ROOT, choose_page, chromium, running_app
 from tests.test_browser import picture, wait_for_another
 
 DOCS = ROOT / "docs"
@@ -73,7 +73,7 @@ def rest(page: Any) -> None:
 
 def go(page: Any, name: str) -> None:
     """Choose a page in the sidebar."""
-    page.get_by_test_id("stSidebarNav").get_by_role("link", name=name, exact=True).click()
+    choose_page(page, name)
     page.mouse.move(900, 5)
     rest(page)
 

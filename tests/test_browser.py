@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from models import zoo
-from tests.app_server import CHROMIUM_FLAGS, Server, chromium, running_app
+from tests.app_server import CHROMIUM_FLAGS, Server, choose_page, chromium, running_app
 
 pytestmark = pytest.mark.browser
 PATIENCE = 60_000
@@ -198,9 +198,9 @@ def test_choices_survive_another_page(page: Any) -> None:
     before = picture(page)
     press(page, "Severity", "ArrowRight", 2)
     wait_for_another(page, before)
-    page.get_by_role("link", name="About").click()
+    choose_page(page, "About")
     page.get_by_role("heading", name="About").wait_for()
-    page.get_by_role("link", name="Explain").click()
+    choose_page(page, "Explain")
     picture(page)
     assert value(page, "Severity") == 3.5
 
@@ -217,7 +217,7 @@ def test_choices_survive_pages_that_have_the_same_widgets(page: Any, server: Ser
         ("Explain", "Explain a decision"),
         ("Features", "Feature maps"),
     ):
-        page.get_by_test_id("stSidebarNav").get_by_role("link", name=name).click()
+        choose_page(page, name)
         page.get_by_role("heading", name=heading).first.wait_for()
         page.wait_for_selector("[data-testid='stApp'][data-test-script-state='notRunning']")
     page.wait_for_function("location.search.includes('feature_layer=layer2')")
@@ -229,7 +229,7 @@ def test_choices_survive_pages_that_have_the_same_widgets(page: Any, server: Ser
 
 def networks(page: Any) -> None:
     """Go to the Networks page and wait until it is at rest."""
-    page.get_by_role("link", name="Networks").click()
+    choose_page(page, "Networks")
     page.get_by_text("Seeds of this training").wait_for()
     page.locator("[data-testid='stApp'][data-test-script-state='notRunning']").wait_for()
 

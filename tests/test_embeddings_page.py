@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from data import cue10
 from models import zoo
-from tests.app_server import CHROMIUM_FLAGS, chromium, running_app
+from tests.app_server import CHROMIUM_FLAGS, choose_page, chromium, running_app
 from tests.embedding_helpers import embedding
 from tests.page_helpers import healthy, visit, words
 from xai import embedding_store
@@ -370,9 +370,9 @@ def test_selection_and_severity_are_there_again_after_a_visit_to_explain(page: A
     tab.keyboard.press("Enter")
     tab.wait_for_function("document.querySelector('.count').textContent.includes('switched off')")
     said = tab.locator(".count").inner_text()
-    tab.get_by_role("link", name="Explain").first.click()
+    choose_page(tab, "Explain")
     tab.get_by_role("heading", name="Explain a decision").wait_for()
-    tab.get_by_role("link", name="Embeddings").first.click()
+    choose_page(tab, "Embeddings")
     tab.locator(".plot .gl-canvas").first.wait_for(state="attached")
     tab.wait_for_function("document.querySelector('.count')?.textContent.includes('selected')")
     assert tab.locator(".count").inner_text() == said
