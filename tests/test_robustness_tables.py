@@ -333,7 +333,8 @@ def test_every_figure_is_drawn_whole_with_named_axes(
             assert extent.x1 <= box.x1 + 1, text.get_text()
             assert extent.y0 >= box.y0 - 1, text.get_text()
             assert extent.y1 <= box.y1 + 1, text.get_text()
-    words = {axes.get_xlabel() for axes in figure.axes} | {axes.get_ylabel() for axes in figure.axes}
+    words = {label for axes in figure.axes for label in (axes.get_xlabel(), axes.get_ylabel())}
+    words |= {text.get_text() for text in figure.texts}  # those of colour bars
     assert any("(%" in word or "points" in word for word in words), "a unit"
 
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xai.attribution import INPUT_LAYERS, METHODS
 from xai.comparison import Comparison, ModelResult
 from xai.figure_parts import (
     CLIP_SHARE,
+    POINT,
     WIDTHS,
+    Panel,
     Sheet,
     Style,
     change_peak,
     change_words,
     colour_bar,
+    colour_strip,
     common_peak,
     difference_peak,
     evidence_words,
@@ -139,11 +141,11 @@ class Wide:
         conditions = ("clean", "degraded") if self.comparison.degraded else ("clean",)
         x = 0.08
         for condition in conditions:
-            axes = self.sheet.axes(x, 0.2, 1.1, 1.1)
-            show_image(axes, view.image(condition))
+            panel = self.sheet.panel(x, 0.2, 1.1, 1.1)
+            show_image(panel, view.image(condition))
             if self.style.show_mask:
-                outline(axes, self.comparison.picture.mask, view.size)
-            axes.set_title(condition)
+                outline(panel, self.comparison.picture.mask, view.size)
+            panel.set_title(condition)
             x += 1.18
         x = 2.45
         for letter, result in self.letters:
@@ -156,8 +158,8 @@ class Wide:
         after_first_bar = self.bar + self.bar_label if column == 4 else 0
         return self.left + column * (self.cell + self.gap) + after_first_bar
 
-    def _axes(self, column: int, y: float) -> Axes:
-        return self.sheet.axes(self._x(column), y, self.cell, self.cell)
+    def _panel(self, column: int, y: float) -> Panel:
+        return self.sheet.panel(self._x(column), y, self.cell, self.cell)
 
     def _draw_block(self, method: str, y: float) -> None:
         self.sheet.text(0.05, y, METHODS[method].title, fontsize=8, fontweight="bold")
@@ -182,15 +184,15 @@ class Wide:
         peak, top, signed = common_peak(maps), overlay_peak(maps, method), is_signed(method)
         colours, low = (self.style.diverging, -peak) if signed else (self.style.colours, 0.0)
         for index, condition in enumerate(("clean", "degraded") if self.comparison.degraded else ("clean",)):
-            show_overlay(self._axes(2 * index, y), view.image(condition), maps[condition], top, self.style)
-            drawn = show_map(self._axes(2 * index + 1, y), maps[condition].values[0], colours, low, peak)
+            show_overlay(self._panel(2 * index, y), view.image(condition), maps[condition], top, self.style)
+            drawn = show_map(self._panel(2 * index + 1, y), maps[condition].values[0], colours, low, peak)
         last = 3 if self.comparison.degraded else 1
         words = evidence_words(maps, method)
         colour_bar(self.sheet, drawn, (self._x(last) + self.cell + 0.04, y, self.bar, self.cell), words)
         if self.comparison.degraded:
             change = maps["clean"].values[0] - maps["degraded"].values[0]
             peak = change_peak(change, peak)
-            drawn = show_map(self._axes(4, y), change, self.style.diverging, -peak, peak)
+            drawn = show_map(self._panel(4, y), change, self.style.diverging, -peak, peak)
             colour_bar(
                 self.sheet,
                 drawn,
@@ -209,7 +211,7 @@ class Wide:
         ]
         peak = difference_peak(maps)
         for index, (condition, values) in enumerate(zip(conditions, maps, strict=True)):
-            drawn = show_map(self._axes(2 * index + 1, y), values, self.style.diverging, -peak, peak)
+            drawn = show_map(self._panel(2 * index + 1, y), values, self.style.diverging, -peak, peak)
             row = _find(self.comparison, method, f"A and B: {condition}")
             if row:
                 self.sheet.text(
@@ -240,8 +242,8 @@ class Narrow:
         height = 1.25 + len(comparison.request.methods) * self.block + self.caption_height
         self.sheet = Sheet(WIDTHS["one-column"], height)
 
-    def _axes(self, column: int, y: float) -> Axes:
-        return self.sheet.axes(self.left + column * (self.cell + self.gap), y, self.cell, self.cell)
+    def _panel(self, column: int, y: float) -> Panel:
+        return self.sheet.panel(self.left + column * (self.cell + self.gap), y, self.cell, self.cell)
 
     def draw(self) -> Figure:
         """Draw everything and return the figure."""
@@ -258,11 +260,11 @@ class Narrow:
         view = self.comparison.view(self.comparison.results[0])
         conditions = ("clean", "degraded") if self.comparison.degraded else ("clean",)
         for column, condition in enumerate(conditions):
-            axes = self._axes(column, 0.18)
-            show_image(axes, view.image(condition))
+            panel = self._panel(column, 0.18)
+            show_image(panel, view.image(condition))
             if self.style.show_mask:
-                outline(axes, self.comparison.picture.mask, view.size)
-            axes.set_title(condition)
+                outline(panel, self.comparison.picture.mask, view.size)
+            panel.set_title(condition)
         words = "\n".join(self._prediction(letter, result) for letter, result in self.letters)
         self.sheet.text(self.left + 2 * (self.cell + self.gap), 0.18, words, fontsize=5, linespacing=1.2)
 
@@ -286,29 +288,27 @@ class Narrow:
         peak, top = common_peak(maps), overlay_peak(maps, method)
         conditions = ("clean", "degraded") if self.comparison.degraded else ("clean",)
         for column, condition in enumerate(conditions):
-            axes = self._axes(column, y)
-            show_overlay(axes, view.image(condition), maps[condition], top, self.style)
-            axes.set_title(f"{letter}, {condition}")
-        axes = self._axes(2, y)
+            panel = self._panel(column, y)
+            show_overlay(panel, view.image(condition), maps[condition], top, self.style)
+            panel.set_title(f"{letter}, {condition}")
+        panel = self._panel(2, y)
         if self.comparison.degraded:
             values = maps["clean"].values[0] - maps["degraded"].values[0]
             peak, title, words = change_peak(values, peak), "clean − degraded", "difference"
         else:
             values, title, words = maps["clean"].values[0], "raw map", "evidence"
-        drawn = show_map(axes, values, self.style.diverging, -peak, peak)
-        axes.set_title(title)
+        drawn = show_map(panel, values, self.style.diverging, -peak, peak)
+        panel.set_title(title)
         self._bar_below(drawn, 2, y, words)
 
     def _bar_below(self, drawn: Any, column: int, y: float, words: str) -> None:
         box = (self.left + column * (self.cell + self.gap), y + self.cell + 0.03, self.cell, 0.04)
-        bar = self.sheet.figure.colorbar(drawn, cax=self.sheet.axes(*box), orientation="horizontal")
         low, high = drawn.get_clim()
-        bar.set_ticks([low, 0, high], labels=[f"−{-low:.2g}", words, f"{high:.2g}"])
-        first, _, last = bar.ax.get_xticklabels()
-        first.set_horizontalalignment("left")
-        last.set_horizontalalignment("right")
-        bar.ax.tick_params(labelsize=5, pad=1, length=1)
-        bar.outline.set_linewidth(0.4)  # type: ignore[operator]
+        colour_strip(self.sheet, drawn, box, across=True)
+        x, y, width, height = box
+        written = (f"−{-low:.2g}", words, f"{high:.2g}")
+        for share, label, side in zip((0, 0.5, 1), written, ("left", "center", "right"), strict=True):
+            self.sheet.text(x + share * width, y + height + 2 * POINT, label, fontsize=5, ha=side)
 
     def _draw_difference(self, method: str, y: float) -> None:
         (_, a), (_, b) = self.letters
@@ -318,9 +318,9 @@ class Narrow:
         ]
         peak = difference_peak(maps)
         for column, (condition, values) in enumerate(zip(conditions, maps, strict=True)):
-            axes = self._axes(column, y)
-            drawn = show_map(axes, values, self.style.diverging, -peak, peak)
-            axes.set_title(f"A − B, {condition}")
+            panel = self._panel(column, y)
+            drawn = show_map(panel, values, self.style.diverging, -peak, peak)
+            panel.set_title(f"A − B, {condition}")
             self._bar_below(drawn, column, y, "relative")
         row = _find(self.comparison, method, f"A and B: {conditions[-1]}")
         if row:

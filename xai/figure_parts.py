@@ -9,7 +9,8 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
 import matplotlib
 import numpy as np
@@ -17,7 +18,10 @@ import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox, BboxTransformTo, TransformedBbox
 from torch import Tensor
 
 from xai.attribution import METHODS, Heatmap
@@ -30,27 +34,39 @@ DIVERGING = ("PuOr_r", "RdBu_r", "BrBG_r")
 FORMATS = ("pdf", "svg", "png")
 CLIP_SHARE, CLIP_CELLS = 0.995, 1024
 """Maps of more than `CLIP_CELLS` cells are drawn up to this quantile of their strength; the colour bar says so."""
+_BAR_SIZE, _SHADES = 5.5, 256
+"""Points of the numbers and words beside a colour bar, and the shades in one."""
 _LONGEST_TICK = 6
 """Characters of a number beside a colour bar, for which there is room."""
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 CLEAN_COLOUR, DEGRADED_COLOUR = "#0072b2", "#e69f00"
+POINT = 1 / 72
+"""Inches."""
+FRAME, TICK = 0.5, 2.0
+"""Points: the width of the line around a picture, the length of a tick."""
+_LETTER_WIDTHS = {".": 0.318, "−": 0.838}
+"""Of DejaVu Sans, in heights of the font; a digit has `_DIGIT_WIDTH`."""
+_DIGIT_WIDTH = 0.636
+Box = tuple[float, float, float, float]
+"""x, y, width and height in inches from the top left of a sheet."""
 
 RC: dict[Any, Any] = {
     "font.size": 7,
     "font.family": "DejaVu Sans",
-    "axes.linewidth": 0.5,
+    "axes.linewidth": FRAME,
     "axes.titlesize": 7,
     "axes.titlepad": 3,
     "xtick.labelsize": 6,
     "ytick.labelsize": 6,
     "xtick.major.width": 0.5,
     "ytick.major.width": 0.5,
-    "xtick.major.size": 2,
-    "ytick.major.size": 2,
+    "xtick.major.size": TICK,
+    "ytick.major.size": TICK,
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
     "text.parse_math": False,  # names are shown as they are, dollar signs too
     "svg.hashsalt": "xai",
+    "image.composite_image": False,  # pictures that share axes stay sharp, each with its own pixels
 }
 
 
@@ -96,26 +112,87 @@ class Sheet:
         """Write at `(x, y)`, inches from the top left."""
         self.figure.text(x / self.width, 1 - y / self.height, words, **{"va": "top", "ha": "left", **style})
 
+    @cached_property
+    def ground(self) -> Axes:
+        """Axes without a frame over the whole sheet, in inches from the top left: what panels share."""
+        axes = self.axes(0, 0, self.width, self.height)
+        axes.set(xlim=(0, self.width), ylim=(self.height, 0))
+        axes.set_axis_off()
+        axes.autoscale(False)
+        return axes
+
+    def panel(self, x: float, y: float, width: float, height: float) -> Panel:
+        """A framed place for one picture at `(x, y)`, inches from the top left."""
+        return Panel(self, (x, y, width, height))
+
+
+class Panel:
+    """A framed place for one picture. It takes what axes take of what is used here: axes of its own for every picture
+    were half the time of a figure."""
+
+    def __init__(self, sheet: Sheet, box: Box) -> None:
+        self.sheet, self.box = sheet, box
+        x, y, width, height = box
+        area = TransformedBbox(Bbox(((x, y + height), (x + width, y))), sheet.ground.transData)
+        self.transAxes = BboxTransformTo(area)
+        self.text = sheet.ground.text
+
+    def imshow(self, values: np.ndarray, **how: Any) -> AxesImage:
+        """The picture `(h, w)` or `(h, w, 3)`, as wide or as high as there is room, and its frame."""
+        x, y, width, height = self.box
+        cell = min(width / values.shape[1], height / values.shape[0])
+        across, down = cell * values.shape[1], cell * values.shape[0]
+        left, top = x + (width - across) / 2, y + (height - down) / 2
+        self.box = (left, top, across, down)
+        extent = (left, left + across, top + down, top)
+        drawn = self.sheet.ground.imshow(values, extent=extent, aspect="auto", **how)
+        frame(self.sheet, self.box, FRAME)
+        return drawn
+
+    def contour(self, values: np.ndarray, **how: Any) -> None:
+        """Lines of equal value, over a picture of as many pixels `(h, w)`."""
+        x, y, width, height = self.box
+        rows, columns = ((np.arange(number) + 0.5) / number for number in values.shape)
+        self.sheet.ground.contour(x + width * columns, y + height * rows, values, **how)
+
+    def set_title(self, words: str) -> None:
+        """Write above the picture."""
+        x, y, width, _ = self.box
+        self.sheet.text(x + width / 2, y - 3 * POINT, words, ha="center", va="baseline")
+
+
+P = TypeVar("P", bound=Axes | Panel)
+
+
+def frame(sheet: Sheet, box: Box, linewidth: float) -> None:
+    """A thin black line around `(x, y, width, height)`, inches from the top left."""
+    x, y, width, height = box
+    sheet.ground.add_patch(
+        Rectangle((x, y), width, height, fill=False, edgecolor="black", linewidth=linewidth)
+    )
+
 
 def pixels(image: Tensor) -> np.ndarray:
     """`(1, 3, H, W)` in [0, 1] -> `(H, W, 3)`."""
     return image[0].permute(1, 2, 0).cpu().numpy()
 
 
-def bare(axes: Axes) -> Axes:
-    """Axes without ticks."""
+def bare(axes: P) -> P:
+    """Axes without ticks; a panel has none."""
+    if isinstance(axes, Panel):
+        return axes
     axes.xaxis.set_visible(False)  # cheaper than empty tick lists, which make and drop tick objects
     axes.yaxis.set_visible(False)
     return axes
 
 
-def show_image(axes: Axes, image: Tensor) -> None:
+def show_image(axes: Axes | Panel, image: Tensor) -> None:
     """Show `(1, 3, H, W)` in [0, 1]; small images with hard pixels."""
     small = image.shape[-1] < 128
     bare(axes).imshow(pixels(image), interpolation="nearest" if small else "antialiased", vmin=0, vmax=1)
 
 
-def outline(axes: Axes, mask: Tensor | None, size: int) -> None:
+def outline(axes: Axes | Panel, mask: Tensor | None, size: int) -> None:
     """Draw the border of a known object, where the mask has the size of the picture shown."""
     if mask is not None and tuple(mask.shape) == (size, size):
         axes.contour(mask.numpy(), levels=[0.5], colors="white", linewidths=0.7)
@@ -192,7 +269,7 @@ def overlay(image: Tensor, heatmap: Heatmap, peak: float, style: Style) -> np.nd
     return (1 - opacity) * pixels(image) + opacity * coloured(values, peak, style, signed=signed)
 
 
-def show_overlay(axes: Axes, image: Tensor, heatmap: Heatmap, peak: float, style: Style) -> None:
+def show_overlay(axes: Axes | Panel, image: Tensor, heatmap: Heatmap, peak: float, style: Style) -> None:
     """Show the overlay, or the bare picture with a word where there is no positive evidence."""
     if bool(heatmap.no_evidence[0]):
         show_image(axes, image)
@@ -205,22 +282,42 @@ def show_overlay(axes: Axes, image: Tensor, heatmap: Heatmap, peak: float, style
     bare(axes).imshow(pixels, interpolation="nearest" if small else "antialiased")
 
 
-def show_map(axes: Axes, values: Tensor, colours: str, low: float, high: float) -> Any:
+def show_map(axes: Axes | Panel, values: Tensor, colours: str, low: float, high: float) -> Any:
     """Show a map `(h, w)` with hard cells; returns what a colour bar needs."""
     return bare(axes).imshow(values.numpy(), cmap=colours, vmin=low, vmax=high, interpolation="nearest")
 
 
-def colour_bar(sheet: Sheet, drawn: Any, box: tuple[float, float, float, float], words: str) -> None:
-    """Draw a named colour bar in `box`, inches from the top left."""
-    bar = sheet.figure.colorbar(drawn, cax=sheet.axes(*box))
-    bar.set_label(words, fontsize=5.5, labelpad=2)
-    bar.ax.tick_params(labelsize=5.5, pad=1)
+def colour_strip(sheet: Sheet, drawn: Any, box: Box, *, across: bool = False) -> None:
+    """The colours of what was drawn, from its lowest value to its highest, upwards or to the right."""
+    x, y, width, height = box
+    shades = drawn.cmap(np.linspace(0, 1, _SHADES))[:, None, :]
+    shades = shades.transpose(1, 0, 2) if across else shades[::-1]
+    extent = (x, x + width, y + height, y)
+    sheet.ground.imshow(shades, extent=extent, aspect="auto", interpolation="nearest")
+    frame(sheet, box, 0.4)
+
+
+def colour_bar(sheet: Sheet, drawn: Any, box: Box, words: str) -> None:
+    """Draw a named colour bar in `box`."""
+    x, y, width, height = box
     low, high = drawn.get_clim()
     ticks = [tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
     labels, unit = tick_labels(ticks)
-    bar.set_ticks(ticks, labels=labels)
-    bar.ax.text(0, 1.03, unit, transform=bar.ax.transAxes, fontsize=5, va="bottom")
-    bar.outline.set_linewidth(0.4)  # type: ignore[operator]
+    places = [y + height * (high - tick) / (high - low) for tick in ticks]
+    colour_strip(sheet, drawn, box)
+    right = x + width + TICK * POINT
+    sheet.ground.hlines(places, x + width, right, colors="black", linewidths=FRAME)
+    right += POINT
+    for place, label in zip(places, labels, strict=True):
+        sheet.text(right, place, label, fontsize=_BAR_SIZE, va="center_baseline")
+    sheet.text(x, y - 0.03 * height, unit, fontsize=5, va="bottom")
+    right += max(map(_inches, labels)) + 2 * POINT
+    sheet.text(right, y + height / 2, words, fontsize=_BAR_SIZE, va="center", rotation=90)
+
+
+def _inches(number: str) -> float:
+    """How wide a number beside a colour bar is."""
+    return _BAR_SIZE * POINT * sum(_LETTER_WIDTHS.get(letter, _DIGIT_WIDTH) for letter in number)
 
 
 def tick_labels(ticks: Sequence[float]) -> tuple[list[str], str]:
