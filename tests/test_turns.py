@@ -97,18 +97,34 @@ def test_the_store_makes_short_work_of_visitors_in_turns_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     memo, turned = InTurns(1000), list[str]()
+    for kind, line in memo._turns.items():
 
-    def do(work: Callable[[], str], _tell: object) -> str:
-        turned.append("turn")
-        return work()
+        def do(work: Callable[[], str], _tell: object, kind: str = kind) -> str:
+            turned.append(kind)
+            return work()
 
-    monkeypatch.setattr(memo._turns, "do", do)
+        monkeypatch.setattr(line, "do", do)
     assert memo(("cams", 1), lambda: "a job's") == "a job's"
     monkeypatch.setattr(turns, "get_script_run_ctx", lambda suppress_warning: "a visitor")
     assert [memo(("cams", 2), lambda: "made") for _ in range(2)] == ["made"] * 2
     assert memo(("embedding", 3), lambda: "long") == "long"
     assert memo("plain", lambda: "plain") == "plain"
-    assert turned == ["turn"], "what is known needs no turn"
+    assert turned == ["cams"], "what is known needs no turn"
+
+
+def test_heatmaps_do_not_wait_for_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XAI_AT_ONCE", "1")
+    monkeypatch.setattr(turns, "get_script_run_ctx", lambda suppress_warning: "a visitor")
+    memo = InTurns(1000)
+
+    def figure() -> str:
+        heatmap = threading.Thread(target=memo, args=(("cams", 1), lambda: "made"), daemon=True)
+        heatmap.start()
+        heatmap.join(SECONDS)
+        assert memo.get(("cams", 1)) == "made", "while the only figure at once is being drawn"
+        return "drawn"
+
+    assert memo(("figure", 1), figure) == "drawn"
 
 
 def test_as_many_at_once_as_is_set(monkeypatch: pytest.MonkeyPatch) -> None:

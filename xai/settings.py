@@ -126,7 +126,7 @@ AT_ONCE = register(
         0,
         256,
         "",
-        "heatmaps and figures that are made at once; further visitors wait and are told",
+        "heatmaps that are made at once, and as many figures; further visitors wait and are told",
         "0: one for each core",
     )
 )

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -23,7 +23,8 @@ EVERY = 0.5
 LONGEST = 1.0
 """Seconds that a long job waits at each of its steps for visitors' short work."""
 SHORT = ("cams", "figure")
-"""Results of the Explain page that are made in turns: the first part of their keys."""
+"""Results of the Explain page that are made in turns: the first part of their keys. Each has a line of its own:
+heatmaps of a small network take 20 ms, and would wait half a second for every figure before them."""
 Tell = Callable[[int, int], None]
 """Called as `tell(place, of)`, the place counted from 1."""
 
@@ -79,7 +80,7 @@ class Turns:
 
 
 def at_once() -> int:
-    """Heatmaps and figures that are made at once: one for each core where nothing is set."""
+    """Heatmaps that are made at once, and as many figures: one for each core where nothing is set."""
     return settings.AT_ONCE.value() or os.cpu_count() or 1
 
 
@@ -114,20 +115,20 @@ class InTurns(Memo):
 
     def __init__(self, max_bytes: int) -> None:
         super().__init__(max_bytes)
-        self._turns = Turns(at_once)
+        self._turns = {kind: Turns(at_once) for kind in SHORT}
 
     def __call__(self, key: Hashable, compute: Callable[[], T]) -> T:
         """As a memo does."""
         if _is_short(key) and get_script_run_ctx(suppress_warning=True) is not None:
-            return super().__call__(key, partial(self._in_turn, compute))
+            return super().__call__(key, partial(self._in_turn, self._turns[key[0]], compute))
         return super().__call__(key, compute)
 
-    def _in_turn(self, compute: Callable[[], T]) -> T:
+    def _in_turn(self, turns: Turns, compute: Callable[[], T]) -> T:
         with _Told() as told, at_hand:
-            return self._turns.do(compute, told.tell)
+            return turns.do(compute, told.tell)
 
 
-def _is_short(key: Hashable) -> bool:
+def _is_short(key: Hashable) -> TypeGuard[tuple[Any, ...]]:
     return isinstance(key, tuple) and bool(key) and key[0] in SHORT
 
 
