@@ -194,6 +194,30 @@ def test_a_link_restores_the_choices_for_another_visitor(page: Any, browser: Any
     other.context.close()
 
 
+def test_a_slow_method_says_how_far_it_is_and_can_be_cancelled(page: Any, server: Server) -> None:
+    page.goto(f"{server.url}/?methods=gradcam&methods=rise&scene=11&degradation=motion_blur&severity=3")
+    page.get_by_text("about", exact=False).filter(has_text="RISE:").first.wait_for()
+    page.get_by_role("button", name="Cancel").click()
+    again = page.get_by_role("button", name="Compute it after all")
+    again.wait_for()
+    page.get_by_text("RISE: cancelled").wait_for()
+    page.locator("[data-testid='stApp'][data-test-script-state='notRunning']").wait_for()
+    assert figures(page).count() == 0
+    again.click()
+    picture(page)
+    assert not again.count()
+    assert_no_failure(page)
+
+
+def test_another_choice_ends_a_slow_method(page: Any, server: Server) -> None:
+    page.goto(f"{server.url}/?methods=rise&scene=12&degradation=motion_blur&severity=3")
+    page.get_by_text("RISE:").first.wait_for()
+    press(page, "Severity", "ArrowRight", 2)
+    picture(page)
+    assert value(page, "Severity") == 3.5
+    assert_no_failure(page)
+
+
 def test_choices_survive_another_page(page: Any) -> None:
     before = picture(page)
     press(page, "Severity", "ArrowRight", 2)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ from xai.attribution_types import (
 )
 from xai.cam import CAMS
 from xai.hooks import TapError, frozen
+from xai.shares import Told, untold
 from xai.taps import least_size, offer, too_small, usable_layers
 
 __all__ = [
@@ -69,6 +71,7 @@ def explain(
     targets: Targets = None,
     layers: Sequence[str] | None = None,
     seed: int = 0,
+    told: Told = untold,
     **settings: Any,
 ) -> Heatmap:
     """Maps of one method for images `(N, 3, H, W)` float32 in [0, 1].
@@ -76,6 +79,7 @@ def explain(
     `targets`: one class index for all, one per image, or None for the predicted class. `layers`: dotted names for
     the methods that look at a layer (default: the model's own); several are fused (each brought bilinearly to the
     largest grid, divided by its largest absolute value, averaged). `settings`: those of the method's `defaults`.
+    `told` is called with the share in [0, 1] that is done, by methods that run the network many times.
     Raises `ExplanationError` with one sentence for anything that does not exist or can't serve these images.
     """
     entry = find_method(method)
@@ -83,7 +87,7 @@ def explain(
     with _ready(model, images, targets, _layers(model, entry, layers), seed, values) as call:
         if not len(call.targets) and method not in CAMS:
             call = _predicted(call)
-        return _heatmap(call, entry, entry.compute(call))
+        return _heatmap(call, entry, entry.compute(replace(call, told=told)))
 
 
 def explain_all_cams(
@@ -182,7 +186,7 @@ def _settings(entry: Method, given: dict[str, Any]) -> dict[str, Any]:
 def _predicted(call: Call) -> Call:
     with torch.no_grad():
         targets = call.model.network(call.images).argmax(dim=1)
-    return Call(call.model, call.images, targets, call.layers, call.seed, call.settings)
+    return replace(call, targets=targets)
 
 
 def _heatmap(call: Call, entry: Method, result: Result) -> Heatmap:

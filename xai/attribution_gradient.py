@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from xai.attribution_types import Call, ExplanationError, Result, register
 from xai.batching import batch_size
 from xai.hooks import out_of_place, restored
+from xai.shares import part
 
 _INCOMPLETE = 0.01
 """Share of the change of a score by which a DeepLIFT map may miss it."""
@@ -88,14 +89,16 @@ def input_x_gradient(call: Call) -> Result:
         return _map(_captum().InputXGradient(call.model.network).attribute(_leaf(call.images), call.targets))
 
 
-def _mean_gradients(
-    network: nn.Module, image: Tensor, target: Tensor, points: Tensor, weights: Tensor, size: int
-) -> Tensor:
-    """Weighted sum over `points` `(S, 3, H, W)` of the gradient, times per-point factors `(S, ...)`."""
-    total = torch.zeros_like(image)
-    for part, factor in zip(points.split(size), weights.split(size), strict=True):
-        gradients = input_gradients(network, part, target.expand(len(part)))
+def _mean_gradients(call: Call, row: int, points: Tensor, weights: Tensor) -> Tensor:
+    """For one image of the call: weighted sum over `points` `(S, 3, H, W)` of the gradient, times per-point factors
+    `(S, ...)`."""
+    total, done = torch.zeros_like(call.images[row]), 0
+    told, size = part(call.told, row, len(call.images)), batch_size(call.images)
+    for some, factor in zip(points.split(size), weights.split(size), strict=True):
+        gradients = input_gradients(call.model.network, some, call.targets[row].expand(len(some)))
         total += (gradients * factor).sum(dim=0)
+        done += len(some)
+        told(done / len(points))
     return total
 
 
@@ -124,12 +127,11 @@ def integrated_gradients(call: Call) -> Result:
         -1, 1, 1, 1
     )
     shares = torch.as_tensor(weights / 2, dtype=torch.float32, device=call.images.device).view(-1, 1, 1, 1)
-    network, size = call.model.network, batch_size(call.images)
     maps = []
-    for image, target in zip(call.images, call.targets, strict=True):
+    for row, image in enumerate(call.images):
         points = baseline + alphas * (image - baseline)
         points = points.contiguous(memory_format=torch.channels_last)
-        maps.append((image - baseline) * _mean_gradients(network, image, target, points, shares, size))
+        maps.append((image - baseline) * _mean_gradients(call, row, points, shares))
     return _map(torch.stack(maps))
 
 
@@ -152,10 +154,8 @@ def smoothgrad(call: Call) -> Result:
         call.images.device
     )
     weights = torch.full((samples, 1, 1, 1), 1 / samples, device=call.images.device)
-    size = batch_size(call.images)
     maps = [
-        _mean_gradients(call.model.network, image, target, image + noise * draws, weights, size)
-        for image, target in zip(call.images, call.targets, strict=True)
+        _mean_gradients(call, row, image + noise * draws, weights) for row, image in enumerate(call.images)
     ]
     return _map(torch.stack(maps))
 
@@ -278,13 +278,12 @@ def gradient_shap(call: Call) -> Result:
     """Captum's `GradientShap` with black and white as references, drawn with equal chance per sample."""
     samples, noise = _count(call, "samples"), float(call.settings["noise"])
     draws, alphas, references = (value.to(call.images.device) for value in shap_draws(call, samples, noise))
-    size = batch_size(call.images)
     maps = []
-    for image, target in zip(call.images, call.targets, strict=True):
+    for row, image in enumerate(call.images):
         noisy = image + draws
         points = alphas * noisy + (1 - alphas) * references
         factors = (noisy - references) / samples
-        maps.append(_mean_gradients(call.model.network, image, target, points, factors, size))
+        maps.append(_mean_gradients(call, row, points, factors))
     return _map(torch.stack(maps))
 
 

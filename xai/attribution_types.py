@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from models.registry import Model
+from xai.shares import Told, untold
 
 FAMILIES = ("gradient CAM", "gradient", "perturbation")
 INPUT_LAYERS = ("input",)
@@ -53,6 +54,7 @@ class Call:
     """One call of a method: a frozen, locked model, images `(N, 3, H, W)` and targets `(N,)` on its device.
 
     `targets` is empty where the predicted class is asked for; only gradient CAMs get that, as they find it anyway.
+    `told` hears how far methods are that run the network many times.
     """
 
     model: Model
@@ -61,6 +63,7 @@ class Call:
     layers: tuple[str, ...]
     seed: int
     settings: dict[str, Any]
+    told: Told = untold
 
 
 @dataclass(frozen=True)

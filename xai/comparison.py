@@ -33,6 +33,7 @@ from xai.comparison_types import (
 )
 from xai.map_agreement import Agreement, agreement
 from xai.memo import Memo, T, no_memo
+from xai.shares import Told, part, untold
 
 __all__ = [
     "CONDITIONS",
@@ -149,11 +150,13 @@ class Cell:
     memo: Memo
 
     def both(self, what: tuple[Any, ...], compute: Callable[[Tensor], T]) -> dict[str, T]:
-        """`compute(image)` for the clean and the degraded image, each through the memo."""
-        return {
-            condition: self.memo((*what, *self.keys, *state), partial(compute, self.view.image(condition)))
-            for condition, state in self.states.items()
-        }
+        """`compute(image)` for the clean and the degraded image, each through the memo; once if they are one."""
+        found: dict[tuple[Any, ...], T] = {}
+        for condition, state in self.states.items():
+            if state not in found:
+                image = self.view.image(condition)
+                found[state] = self.memo((*what, *self.keys, *state), partial(compute, image))
+        return {condition: found[state] for condition, state in self.states.items()}
 
 
 def make_cell(model: Model, picture: Picture, view: View, request: Request, memo: Memo) -> Cell:
@@ -188,13 +191,15 @@ def answered(cell: Cell, picture: Picture, request: Request) -> Answered:
     )
 
 
-def _explain_model(cell: Cell, picture: Picture, request: Request) -> ModelResult:
+def _explain_model(cell: Cell, picture: Picture, request: Request, told: Told) -> ModelResult:
     model = cell.model
     layers = tuple(request.layers.get(model.name, ())) or (model.default_layer,)
     answer = answered(cell, picture, request)
     cams = _cams(cell, request.methods, answer.target, layers)
+    count = len(request.methods)
     maps = {
-        name: cams.get(name) or _maps(cell, request, name, answer.target, layers) for name in request.methods
+        name: cams.get(name) or _maps(cell, request, name, answer.target, layers, part(told, place, count))
+        for place, name in enumerate(request.methods)
     }
     return ModelResult(**vars(answer), heatmaps=maps, gradcam_hirescam=_validity(cams))
 
@@ -216,13 +221,18 @@ def _cams(
 
 
 def _maps(
-    cell: Cell, request: Request, name: str, target: int, layers: tuple[str, ...]
+    cell: Cell, request: Request, name: str, target: int, layers: tuple[str, ...], told: Told
 ) -> dict[str, Heatmap]:
     """Maps of one other method, clean and degraded."""
     tapped = layers if attribution.METHODS[name].layered else None
     options: dict[str, Any] = {"targets": target, "layers": tapped, "seed": request.seed}
-    key = ("map", name, target, tapped, request.seed)
-    return cell.both(key, lambda image: attribution.explain(cell.model, image, name, **options))
+    count = len(set(cell.states.values()))
+
+    def explained(image: Tensor) -> Heatmap:
+        here = part(told, 0 if image is cell.view.clean else count - 1, count)
+        return attribution.explain(cell.model, image, name, told=here, **options)
+
+    return cell.both(("map", name, target, tapped, request.seed), explained)
 
 
 def _validity(cams: dict[str, dict[str, Heatmap]]) -> float | None:
@@ -247,14 +257,24 @@ def _agreements(request: Request, results: Sequence[ModelResult]) -> tuple[Agree
     return tuple(rows)
 
 
-def compare(request: Request, picture: Picture, models: Sequence[Model], memo: Memo = no_memo) -> Comparison:
+def compare(
+    request: Request,
+    picture: Picture,
+    models: Sequence[Model],
+    memo: Memo = no_memo,
+    told: Told = untold,
+) -> Comparison:
     """Explain one picture with one or two models, clean and degraded.
 
+    `told` is called with the share in [0, 1] that is done, by methods that run a network many times.
     Raises `ExplanationError` or `ValueError` with one sentence when something asked for does not exist or cannot
     serve this picture.
     """
     _check(request, models)
     views = make_views(request, picture, models, memo)
     cells = [make_cell(model, picture, views[model.input_size], request, memo) for model in models]
-    results = tuple(_explain_model(cell, picture, request) for cell in cells)
+    results = tuple(
+        _explain_model(cell, picture, request, part(told, place, len(cells)))
+        for place, cell in enumerate(cells)
+    )
     return Comparison(request, picture, views, results, _agreements(request, results))

@@ -19,6 +19,7 @@ from models.registry import Model
 from xai.attribution import ExplanationError, Targets, explain_all_cams
 from xai.batching import batch_size
 from xai.folding import folded
+from xai.shares import Told, untold
 
 PLAIN = IMAGENET_MEAN
 """The colour of pixels that were deleted: zero in the network's units."""
@@ -161,13 +162,21 @@ def enlarge(values: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def deletion_insertion(
-    model: Model, image: Tensor, heatmap: Tensor, target: int, *, steps: int = 32, seed: int = 0
+    model: Model,
+    image: Tensor,
+    heatmap: Tensor,
+    target: int,
+    *,
+    steps: int = 32,
+    seed: int = 0,
+    told: Told = untold,
 ) -> Faithfulness:
     """Deletion and insertion curves (Petsiuk et al., BMVC 2018) of a map `(h, w)` and of a random one beside it.
 
     `image` is `(1, 3, H, W)` in [0, 1]. Deletion paints pixels with ImageNet's mean colour (zero in the network's
     units), insertion starts from the image blurred with a Gaussian of sigma = width / 16. Equal values of a map
-    are ordered at random, with `seed`; the random map is drawn on the heatmap's own grid with the same seed.
+    are ordered at random, with `seed`; the random map is drawn on the heatmap's own grid with the same seed. `told` is
+    called with the share in [0, 1] that is done.
     """
     _check_curves(model, image, heatmap, target, steps)
     image = image.detach().cpu()
@@ -178,7 +187,7 @@ def deletion_insertion(
     for values in (heatmap.detach().cpu(), random):
         masks = _step_masks(enlarge(values, tuple(image.shape[-2:])), counts, seed)
         stacks += [torch.where(masks, plain, image), torch.where(masks, image, blurred(image))]
-    curves = _probabilities(model, torch.cat(stacks), target).view(4, steps + 1)
+    curves = _probabilities(model, torch.cat(stacks), target, told).view(4, steps + 1)
     areas = (torch.trapezoid(curves, dim=1) / steps).tolist()
     return Faithfulness(torch.linspace(0, 1, steps + 1), *curves, *areas)
 
@@ -221,14 +230,15 @@ def blurred(images: Tensor) -> Tensor:
     return torch.nn.functional.conv2d(rows, weights.view(1, 1, 1, -1)).view(images.shape)
 
 
-def _probabilities(model: Model, images: Tensor, target: int) -> Tensor:
-    size = batch_size(images)
+def _probabilities(model: Model, images: Tensor, target: int, told: Told) -> Tensor:
+    found: list[Tensor] = []
+    parts = images.split(batch_size(images))
     with model.lock, torch.inference_mode():
         network = folded(model).network
-        parts = [
-            network(part.to(model.device)).softmax(dim=1)[:, target].cpu() for part in images.split(size)
-        ]
-    return torch.cat(parts)
+        for done, some in enumerate(parts, start=1):
+            found.append(network(some.to(model.device)).softmax(dim=1)[:, target].cpu())
+            told(done / len(parts))
+    return torch.cat(found)
 
 
 def _check_same(a: Tensor, b: Tensor) -> None:

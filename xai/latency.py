@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from models.registry import Model
+from xai.shares import Told, part, untold
 from xai.tables import Row
 
 BATCHES = (1, 64)
@@ -41,20 +42,25 @@ class Latency:
         return 1000 * self.batch / self.median
 
 
-def measure(model: Model, batches: Sequence[int] = BATCHES, seconds: float = SECONDS) -> list[Latency]:
+def measure(
+    model: Model, batches: Sequence[int] = BATCHES, seconds: float = SECONDS, told: Told = untold
+) -> list[Latency]:
     """Time forward passes for each size of batch, after a warm-up, under the model's lock.
 
-    What else runs on the machine is measured too: that is what the quartiles are for. Raises `ValueError` for a
-    batch below 1.
+    What else runs on the machine is measured too: that is what the quartiles are for. `told` is called with the share
+    in [0, 1] that is done, between passes. Raises `ValueError` for a batch below 1.
     """
     for batch in batches:
         if batch < 1:
             raise ValueError(f"the batch is {batch}; it must be at least 1.")
     with model.lock:
-        return [_measure(model, batch, seconds) for batch in batches]
+        return [
+            _measure(model, batch, seconds, part(told, place, len(batches)))
+            for place, batch in enumerate(batches)
+        ]
 
 
-def _measure(model: Model, batch: int, seconds: float) -> Latency:
+def _measure(model: Model, batch: int, seconds: float, told: Told) -> Latency:
     shape = (batch, 3, model.input_size, model.input_size)
     images = torch.zeros(shape, device=model.device).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
@@ -63,6 +69,7 @@ def _measure(model: Model, batch: int, seconds: float) -> Latency:
         times, began = list[float](), time.perf_counter()
         while len(times) < LEAST_RUNS or _goes_on(times, began, seconds):
             times.append(1000 * _run(model, images))
+            told(_share(times, began, seconds))
     low, median, high = statistics.quantiles(times, n=4)
     device, threads = device_name(model.device), torch.get_num_threads()
     return Latency(model.name, batch, model.input_size, len(times), median, low, high, device, threads)
@@ -70,6 +77,12 @@ def _measure(model: Model, batch: int, seconds: float) -> Latency:
 
 def _goes_on(times: Sequence[float], began: float, seconds: float) -> bool:
     return len(times) < MOST_RUNS and time.perf_counter() - began < seconds
+
+
+def _share(times: Sequence[float], began: float, seconds: float) -> float:
+    """How much is done: it ends with `MOST_RUNS`, or once both the time is over and there are `LEAST_RUNS`."""
+    least = min(len(times) / LEAST_RUNS, (time.perf_counter() - began) / seconds)
+    return min(1.0, max(len(times) / MOST_RUNS, least))
 
 
 def _run(model: Model, images: torch.Tensor) -> float:

@@ -6,6 +6,7 @@ They only run forward, so they use the folded copy of the network (see `xai.fold
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,18 +17,34 @@ from xai.batching import batch_size
 from xai.cam import activations_and_gradients, fuse, weighted_sum
 from xai.folding import folded
 from xai.hooks import replaced
+from xai.shares import Told, part
 from xai.taps import check_grid, position
 
 
 def _scores(
-    network: nn.Module, batches: Iterator[Tensor], target: Tensor, *, softmax: bool = False
+    network: nn.Module,
+    batches: Iterator[Tensor],
+    count: int,
+    target: Tensor,
+    told: Told,
+    *,
+    softmax: bool = False,
 ) -> Tensor:
-    scores = []
+    """Scores `(count,)` of as many images, which come in batches."""
+    scores, done = [], 0
     with torch.inference_mode():
         for batch in batches:
             logits = network(batch.contiguous(memory_format=torch.channels_last))
             scores.append((logits.softmax(dim=1) if softmax else logits)[:, target])
+            done += len(batch)
+            told(done / count)
     return torch.cat(scores)
+
+
+def _rows(call: Call) -> Iterator[tuple[Tensor, Tensor, Told]]:
+    """Each image `(3, H, W)` with its target, and what hears how far its map is."""
+    for row, (image, target) in enumerate(zip(call.images, call.targets, strict=True)):
+        yield image, target, part(call.told, row, len(call.images))
 
 
 def _whole(call: Call, name: str, default: int, most: int) -> int:
@@ -57,9 +74,7 @@ def occlusion(call: Call) -> Result:
     stride = _whole(call, "stride", max(1, window // 2), window)
     call.settings.update(window=window, stride=stride)
     boxes = occlusion_boxes(height, width, window, stride)
-    maps = [
-        _occlude(call, image, target, boxes) for image, target in zip(call.images, call.targets, strict=True)
-    ]
+    maps = [_occlude(call, image, target, boxes, told) for image, target, told in _rows(call)]
     return Result(torch.stack(maps))
 
 
@@ -76,19 +91,21 @@ def occlusion_boxes(height: int, width: int, window: int, stride: int) -> list[t
     ]
 
 
-def _occlude(call: Call, image: Tensor, target: Tensor, boxes: list[tuple[int, int, int, int]]) -> Tensor:
+def _occlude(
+    call: Call, image: Tensor, target: Tensor, boxes: list[tuple[int, int, int, int]], told: Told
+) -> Tensor:
     network, size = folded(call.model).network, batch_size(image)
 
     def batches() -> Iterator[Tensor]:
         yield image[None]
         for start in range(0, len(boxes), size):
-            part = boxes[start : start + size]
-            batch = image.repeat(len(part), 1, 1, 1)
-            for row, (top, bottom, left, right) in enumerate(part):
+            some = boxes[start : start + size]
+            batch = image.repeat(len(some), 1, 1, 1)
+            for row, (top, bottom, left, right) in enumerate(some):
                 batch[row, :, top:bottom, left:right] = call.settings["baseline"]
             yield batch
 
-    scores = _scores(network, batches(), target)
+    scores = _scores(network, batches(), len(boxes) + 1, target, told)
     total, covered = torch.zeros_like(image[0]), torch.zeros_like(image[0])
     for fall, (top, bottom, left, right) in zip((scores[0] - scores[1:]).tolist(), boxes, strict=True):
         total[top:bottom, left:right] += fall
@@ -97,15 +114,18 @@ def _occlude(call: Call, image: Tensor, target: Tensor, boxes: list[tuple[int, i
 
 
 def _layer_maps(call: Call, weigh: Any) -> Result:
-    """Maps whose channels are weighted by `weigh(activation (C, h, w), image (3, H, W), target, layer)`."""
+    """Maps whose channels are weighted by `weigh(activation (C, h, w), image (3, H, W), target, layer, told)`."""
     taps, _, _ = activations_and_gradients(
         call.model.network, call.images, call.targets, call.layers, gradients=False
     )
     check_grid(call.model, call.images, call.layers, taps)
     maps = []
-    for layer in call.layers:
-        rows = zip(taps[layer], call.images, call.targets, strict=True)
-        weights = torch.stack([weigh(activation, image, target, layer) for activation, image, target in rows])
+    for place, layer in enumerate(call.layers):
+        here = replace(call, told=part(call.told, place, len(call.layers)))
+        rows = zip(taps[layer], _rows(here), strict=True)
+        weights = torch.stack(
+            [weigh(activation, image, target, layer, told) for activation, (image, target, told) in rows]
+        )
         maps.append(weighted_sum(taps[layer], weights))
     return Result(fuse(maps), position(call.model.network, call.layers, taps))
 
@@ -122,25 +142,25 @@ def scorecam(call: Call) -> Result:
     """As in grad-cam: each channel, enlarged and scaled to [0, 1], masks the image; the weights are the softmax over
     channels of the target's logits. All constant channels give the same black image, which is run once."""
 
-    def weigh(activation: Tensor, image: Tensor, target: Tensor, _layer: str) -> Tensor:
-        return torch.softmax(_masked_scores(call, activation, image, target), dim=0)
+    def weigh(activation: Tensor, image: Tensor, target: Tensor, _layer: str, told: Told) -> Tensor:
+        return torch.softmax(_masked_scores(call, activation, image, target, told), dim=0)
 
     return _layer_maps(call, weigh)
 
 
-def _masked_scores(call: Call, activation: Tensor, image: Tensor, target: Tensor) -> Tensor:
+def _masked_scores(call: Call, activation: Tensor, image: Tensor, target: Tensor, told: Told) -> Tensor:
     size, shape = batch_size(image), tuple(image.shape[-2:])
     varied = activation.amax(dim=(1, 2)) > activation.amin(dim=(1, 2))
     channels = activation[varied]
 
     def batches() -> Iterator[Tensor]:
         yield torch.zeros_like(image)[None]
-        for part in channels.split(size):
-            masks = nn.functional.interpolate(part[None], shape, mode="bilinear", align_corners=True)[0]
+        for some in channels.split(size):
+            masks = nn.functional.interpolate(some[None], shape, mode="bilinear", align_corners=True)[0]
             low, high = masks.amin(dim=(1, 2), keepdim=True), masks.amax(dim=(1, 2), keepdim=True)
             yield image * ((masks - low) / (high - low + 1e-8))[:, None]
 
-    scores = _scores(folded(call.model).network, batches(), target)
+    scores = _scores(folded(call.model).network, batches(), len(channels) + 1, target, told)
     every = scores[0].repeat(len(activation))
     every[varied] = scores[1:]
     return every
@@ -162,15 +182,15 @@ def ablationcam(call: Call) -> Result:
     then still have one row, the whole batch is run.
     """
 
-    def weigh(activation: Tensor, image: Tensor, target: Tensor, layer: str) -> Tensor:
-        score, ablated = _ablated_scores(call, activation, image, target, layer)
+    def weigh(activation: Tensor, image: Tensor, target: Tensor, layer: str, told: Told) -> Tensor:
+        score, ablated = _ablated_scores(call, activation, image, target, layer, told)
         return torch.where(score != 0, (score - ablated) / score, 0)
 
     return _layer_maps(call, weigh)
 
 
 def _ablated_scores(
-    call: Call, activation: Tensor, image: Tensor, target: Tensor, layer: str
+    call: Call, activation: Tensor, image: Tensor, target: Tensor, layer: str, told: Told
 ) -> tuple[Tensor, Tensor]:
     copy = folded(call.model)
     network = call.model.network if layer in copy.convolutions else copy.network
@@ -180,6 +200,7 @@ def _ablated_scores(
         for channels in torch.arange(count, device=image.device).split(4 * batch_size(image)):
             logits = _ablated_logits(network, image, layer, channels)
             scores.append(logits[:, target])
+            told(int(channels[-1] + 1) / count)
     return whole, torch.cat(scores)
 
 
@@ -219,9 +240,9 @@ def rise(call: Call) -> Result:
     masks = rise_masks(call)
     network, size = folded(call.model).network, batch_size(call.images)
     maps = []
-    for image, target in zip(call.images, call.targets, strict=True):
-        batches = (image * part[:, None] for part in masks.split(size))
-        scores = _scores(network, batches, target, softmax=True)
+    for image, target, told in _rows(call):
+        batches = (image * some[:, None] for some in masks.split(size))
+        scores = _scores(network, batches, len(masks), target, told, softmax=True)
         maps.append(torch.einsum("s,shw->hw", scores, masks) / (len(masks) * call.settings["visible"]))
     return Result(torch.stack(maps))
 

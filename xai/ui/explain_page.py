@@ -34,7 +34,7 @@ def _draw() -> None:
         style = controls.style()
     showing.ignored()
     state.write_link(controls.LINK_KEYS)
-    done = explaining.compared(request, picture)
+    done = explaining.awaited(request, picture)
     showing.summary(done)
     showing.figure(done, style)
     showing.notes(done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -10,10 +11,13 @@ from models import zoo
 from models.cards import Card
 from models.registry import Model
 from xai import attribution, comparison, settings
+from xai.attribution import METHODS
 from xai.comparison import Comparison, Picture, Request
 from xai.figures import Style
+from xai.shares import Told, untold
 from xai.ui.drawers import Drawers
 from xai.ui.memo import Memo
+from xai.ui.patience import patient
 from xai.ui.turns import InTurns
 
 CARDS_SECONDS = 10
@@ -66,9 +70,16 @@ def layers(network: Model) -> dict[str, tuple[int, int]]:
     return attribution.usable_layers(network, network.input_size)
 
 
-def compared(request: Request, picture: Picture) -> Comparison:
+def compared(request: Request, picture: Picture, told: Told = untold) -> Comparison:
     """`comparison.compare` with everything kept that a later choice may need again."""
-    return comparison.compare(request, picture, [model(name) for name in request.models], results())
+    return comparison.compare(request, picture, [model(name) for name in request.models], results(), told)
+
+
+def awaited(request: Request, picture: Picture) -> Comparison:
+    """The same, for a visitor who waits for it: methods that take long say how far they are and can be cancelled."""
+    slow = [METHODS[name].title for name in request.methods if name not in attribution.GRADIENT_CAMS]
+    about = (repr(request), picture.sha256)
+    return patient("maps", ", ".join(slow) or "Heatmaps", partial(compared, request, picture), about)
 
 
 def key_of(done: Comparison) -> tuple[Any, ...]:

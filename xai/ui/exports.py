@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import streamlit as st
 
 from xai import export, figures
 from xai.comparison import Comparison, Request
 from xai.figures import Style
+from xai.shares import Told, part
 from xai.ui import explaining, pictures, widgets
+from xai.ui.patience import patient
 
 FORMATS: dict[str, tuple[str, int, str, str]] = {
     "PDF": ("pdf", 300, "figure.pdf", "application/pdf"),
@@ -52,7 +55,8 @@ def draw_all(offer: pictures.Offer, request: Request, style: Style) -> None:
     if st.button(
         f"Make a ZIP of all {len(offer.sources)} pictures", icon=":material/folder_zip:", help=ZIP_HELP
     ):
-        st.session_state[ARCHIVE] = (key, *_archive(offer, request, style))
+        make = partial(_archive, offer, request, style)
+        st.session_state[ARCHIVE] = (key, *patient(ARCHIVE, f"{len(offer.sources)} figures", make))
     made = st.session_state.get(ARCHIVE)
     if made and made[0] == key:
         for problem in made[2]:
@@ -60,26 +64,24 @@ def draw_all(offer: pictures.Offer, request: Request, style: Style) -> None:
         widgets.download("Download the ZIP", lambda: made[1], "figures.zip", "application/zip")
 
 
-def _archive(offer: pictures.Offer, request: Request, style: Style) -> tuple[bytes, list[str]]:
+def _archive(offer: pictures.Offer, request: Request, style: Style, told: Told) -> tuple[bytes, list[str]]:
     """The ZIP, and a sentence for each picture that is not in it."""
     problems: list[str] = []
     total = len(offer.sources)
-    bar = st.progress(0.0, "Drawing the figures.")
 
     def bundles() -> Iterator[tuple[str, dict[str, bytes]]]:
         folders = export.folder_names(offer.names)
-        for done, (source, folder) in enumerate(zip(offer.sources, folders, strict=True), start=1):
+        for place, (source, folder) in enumerate(zip(offer.sources, folders, strict=True)):
+            here = part(told, place, total)
             try:
-                yield folder, _files(source, request, style)
+                yield folder, _files(source, request, style, here)
             except ValueError as error:
-                problems.append(f"{offer.names[done - 1]} is not in the ZIP: {error}")
-            bar.progress(done / total, f"{done} of {total} pictures.")
+                problems.append(f"{offer.names[place]} is not in the ZIP: {error}")
+            here(1.0)
 
-    content = export.zip_bundles(bundles())
-    bar.empty()
-    return content, problems
+    return export.zip_bundles(bundles()), problems
 
 
-def _files(source: str, request: Request, style: Style) -> dict[str, bytes]:
-    done = explaining.compared(request, pictures.open_picture(source))
+def _files(source: str, request: Request, style: Style, told: Told) -> dict[str, bytes]:
+    done = explaining.compared(request, pictures.open_picture(source), told)
     return export.bundle(done, style, every_width=False)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from xai import faithfulness, figures
 from xai.attribution import METHODS
 from xai.comparison import Comparison, ModelResult
 from xai.faithfulness import Faithfulness
+from xai.shares import Told, untold
 from xai.ui import explaining, widgets, words
+from xai.ui.patience import patient
 from xai.ui.words import Row
 
 EXPLANATION = (
@@ -28,20 +32,25 @@ def draw(done: Comparison) -> None:
         method = done.request.methods[0]
         for letter, result in words.lettered(done):
             name = f"{letter}: {result.model}, {METHODS[method].title}"
-            found = measured(done, result, method)
+            found = patient(
+                f"curves_{letter}",
+                f"Curves of {letter}",
+                partial(measured, done, result, method),
+                (explaining.key_of(done), result.model, method),
+            )
             st.markdown(f"**{widgets.plain(name)}**")
             st.image(_curves(found, done, name), width=500, alt=_alt(found, name))
             widgets.table(rows(found))
 
 
-def measured(done: Comparison, result: ModelResult, method: str) -> Faithfulness:
+def measured(done: Comparison, result: ModelResult, method: str, told: Told = untold) -> Faithfulness:
     """The curves of one network's clean map, kept for as long as there is room."""
     image, heatmap = done.view(result).clean, result.heatmaps[method]["clean"]
     model = explaining.model(result.model)
 
     def compute() -> Faithfulness:
         return faithfulness.deletion_insertion(
-            model, image, heatmap.values[0], result.target, seed=done.request.seed
+            model, image, heatmap.values[0], result.target, seed=done.request.seed, told=told
         )
 
     return explaining.results()(("faithfulness", *explaining.key_of(done), result.model, method), compute)

@@ -12,6 +12,7 @@ from xai import figure_networks, latency, metrics, network_curves, network_shape
 from xai.latency import Latency
 from xai.network_curves import Curve
 from xai.ui import cards_view, explaining, network_data, showing, widgets
+from xai.ui.patience import patient
 
 LATENCIES = "latencies"
 MEASURE_HELP = "Runs the network on this server with one image and with 64 at a time; takes some seconds."
@@ -96,8 +97,10 @@ def _latency(card: Card) -> None:
     st.markdown("**Latency**")
     kept: dict[str, list[Latency]] = st.session_state.setdefault(LATENCIES, {})
     if st.button("Measure latency here", icon=":material/timer:", key="measure", help=MEASURE_HELP):
-        with showing.one_sentence(), st.spinner("Timing forward passes, one image and 64 at a time."):
-            kept[card.sha256] = latency.measure(explaining.model(card.name))
+        with showing.one_sentence():
+            title = "Timing forward passes, one image and 64 at a time"
+            timed = partial(latency.measure, explaining.model(card.name))
+            kept[card.sha256] = patient("latency", title, lambda told: timed(told=told))
     if card.sha256 in kept:
         _timed(kept[card.sha256])
 
