@@ -49,7 +49,9 @@ def test_choosing_a_network_changes_card_and_curves(local: Path) -> None:
     assert healthy(app)
     assert "90.00 % (95 %: 82.56 to 94.48; 100 images)" in words(app)
     assert len(app.image) == 3
-    assert any("20.00 % after 2 epochs" in said for said in pictures(app))
+    assert any(
+        "20.00 % (95 %: 18.79 to 21.27; 4,000 images) after 2 epochs" in said for said in pictures(app)
+    )
     assert any("layer4 4 × 4 × 512 (tapped)" in said for said in pictures(app))
     app.selectbox(key="network").set_value("second").run()
     assert healthy(app)
@@ -58,7 +60,9 @@ def test_choosing_a_network_changes_card_and_curves(local: Path) -> None:
     assert app.subheader[0].value == plain("second")
     assert json.loads(app.code[0].value)["seed"] == 7
     assert dict(app.query_params)["network"] == "second"
-    assert any("20.00 % after 4 epochs" in said for said in pictures(app))
+    assert any(
+        "20.00 % (95 %: 18.79 to 21.27; 4,000 images) after 4 epochs" in said for said in pictures(app)
+    )
     assert any("cat 25 of 50" in said for said in pictures(app))
     assert first.name in app.selectbox(key="network").options
 

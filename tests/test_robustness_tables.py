@@ -86,7 +86,10 @@ def test_the_area_is_the_trapezoid_rule(tmp_path: Path) -> None:
     (row,) = robustness_curves.area_rows(board_of(tmp_path, asked(A, rights)), [A], SCALE)
     assert row["area %"] == pytest.approx(100 * (0.75 + 0.5 + 0.25) / 3)
     assert row["area %, from"] < row["area %"] < row["area %, to"]  # type: ignore[operator]
-    assert (row["clean %"], row["worst %"], row["highest severity"], row["images"]) == (100, 0, "high", 40)
+    assert (row["clean %"], row["highest severity"], row["images"]) == (100, "high", 40)
+    assert (row["clean %, from"], row["clean %, to"]) == (pytest.approx(91.24, abs=0.01), 100)
+    assert (row["at the highest %"], row["at the highest %, from"]) == (0, 0)
+    assert row["at the highest %, to"] == pytest.approx(8.76, abs=0.01)
 
 
 def test_a_class_dies_where_half_is_left(tmp_path: Path) -> None:

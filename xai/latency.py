@@ -81,8 +81,8 @@ def _goes_on(times: Sequence[float], began: float, seconds: float) -> bool:
 
 def _share(times: Sequence[float], began: float, seconds: float) -> float:
     """How much is done: it ends with `MOST_RUNS`, or once both the time is over and there are `LEAST_RUNS`."""
-    least = min(len(times) / LEAST_RUNS, (time.perf_counter() - began) / seconds)
-    return min(1.0, max(len(times) / MOST_RUNS, least))
+    passed = (time.perf_counter() - began) / seconds if seconds else 1.0
+    return min(1.0, max(len(times) / MOST_RUNS, min(len(times) / LEAST_RUNS, passed)))
 
 
 def _run(model: Model, images: torch.Tensor) -> float:

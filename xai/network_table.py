@@ -24,7 +24,7 @@ from xai.predictions_file import read
 from xai.statistics import wilson
 from xai.tables import Cell
 
-CIFAR_TEST_IMAGES = 10_000
+CIFAR_IMAGES = {"test": 10_000, "validation": 4_000}
 SHIPPED, LOCAL, NOT_KEPT = "with the project", "on this machine", "not kept"
 """Where a network's weights are."""
 UNTRAINED_CLASSES = 10
@@ -139,7 +139,7 @@ def test_images(card: Card) -> int | None:
     path = zoo.predictions_path(card.name)
     if path is not None and (rows := _rows_of(path, card.sha256)):
         return rows
-    return _split_size(card.dataset) if trial_limit(card) is None else None
+    return _split_size(card.dataset, "test") if trial_limit(card) is None else None
 
 
 def _rows_of(path: Path, sha256: str) -> int | None:
@@ -154,12 +154,17 @@ def _rows_of(path: Path, sha256: str) -> int | None:
     return None
 
 
-def _split_size(dataset: str) -> int | None:
+def validation_images(card: Card) -> int | None:
+    """How many images the validation accuracy rests on; None where the card alone does not tell."""
+    return _split_size(card.dataset, "validation") if trial_limit(card) is None else None
+
+
+def _split_size(dataset: str, split: str) -> int | None:
     from data import cue10
 
     if dataset == "cue10":
-        return cue10.SPLITS["test"]
-    return CIFAR_TEST_IMAGES if dataset in DATASETS and dataset.startswith("cifar") else None
+        return cue10.SPLITS[split]
+    return CIFAR_IMAGES[split] if dataset in DATASETS and dataset.startswith("cifar") else None
 
 
 def predictions_of(card: Card) -> Predictions | None:
@@ -261,6 +266,16 @@ def counted(architecture: str, classes: int, size: int) -> tuple[int, int]:
 def percent(share: float | None, digits: int = 2) -> float | None:
     """A share in [0, 1] as percent."""
     return None if share is None else round(100 * share, digits)
+
+
+def accuracy_words(share: float | None, images: int | None) -> str:
+    """A share in [0, 1] of right answers in words, with Wilson's interval where it is known of how many images."""
+    if share is None:
+        return "not measured"
+    if images is None:
+        return f"{percent(share):.2f} %"
+    low, high = wilson(round(share * images), images)
+    return f"{percent(share):.2f} % (95 %: {percent(low):.2f} to {percent(high):.2f}; {images:,} images)"
 
 
 def table(rows: Iterable[Network], *, seeds: bool = False) -> list[dict[str, Cell]]:

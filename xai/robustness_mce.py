@@ -30,6 +30,7 @@ from xai.robustness_board import (
     degraded,
     estimated,
     kept,
+    percent,
     reference,
     register,
     scaled,
@@ -194,7 +195,7 @@ def _mce_row(board: Board, model: str, scale: str, found: Scores) -> Row:
     known = [each.value for each in ratios if each is not None]
     return {
         "network": model,
-        "clean %": scaled(None if clean is None else clean.share),
+        **percent("clean %", clean),
         **estimated("mCE %", found.mean),
         "corruptions": found.plain.coverage,
         **estimated("relative mCE %", found.relative_mean),

@@ -10,7 +10,7 @@ import streamlit as st
 
 from models.cards import Card
 from xai import network_table
-from xai.network_table import Network
+from xai.network_table import Network, accuracy_words
 from xai.ui import network_data, widgets
 from xai.ui.words import Row
 
@@ -29,6 +29,7 @@ def draw(card: Card) -> None:
 
 def facts(row: Network, card: Card) -> Row:
     """What the card says in words."""
+    validated = network_table.validation_images(card)
     found = {
         "architecture": f"{row.title} ({row.architecture})",
         "family": row.family,
@@ -38,9 +39,9 @@ def facts(row: Network, card: Card) -> Row:
         "recipe": row.recipe,
         "epochs, seed": f"{row.epochs}, {card.seed}",
         "test accuracy": _test(row),
-        "validation accuracy": _percent(row.validation),
-        "on lossless pictures": _percent(row.lossless),
-        "before rounding to int8": _percent(card.accuracy_before_quantization.get("test")),
+        "validation accuracy": accuracy_words(row.validation, validated),
+        "on lossless pictures": accuracy_words(row.lossless, validated),
+        "before rounding to int8": accuracy_words(card.accuracy_before_quantization.get("test"), row.images),
         "parameters": f"{row.parameters:,}",
         "multiply-adds": f"{row.macs / 1e6:,.1f} M",
         "trained on": f"{row.device}, {_duration(row.seconds)}",
@@ -52,18 +53,11 @@ def facts(row: Network, card: Card) -> Row:
 
 
 def _test(row: Network) -> str:
-    if row.interval is None:
-        return _percent(row.test)
-    low, high = row.interval
-    return f"{_percent(row.test)} (95 %: {100 * low:.2f} to {100 * high:.2f}; {row.images:,} images)"
+    return accuracy_words(row.test, row.images)
 
 
 def _duration(seconds: float) -> str:
     return f"{seconds / 60:,.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
-
-
-def _percent(share: float | None) -> str:
-    return "not measured" if share is None else f"{100 * share:.2f} %"
 
 
 def seed_rows(rows: Sequence[Network]) -> list[Row]:
@@ -73,5 +67,5 @@ def seed_rows(rows: Sequence[Network]) -> list[Row]:
     if group.spread is None or len(rows) < 2:
         return found
     least, most = (100 * end for end in group.spread)
-    words = f"{_percent(group.test)} ({least:.2f} to {most:.2f})"
+    words = f"{accuracy_words(group.test, None)} ({least:.2f} to {most:.2f})"
     return [*found, {"seed": "mean (least to most)", "network": "", "test accuracy": words}]

@@ -66,8 +66,10 @@ def _curves(card: Card) -> None:
 
 
 def _show_curves(curves: list[tuple[str, Curve]], notes: list[str], card: Card) -> None:
+    images = network_table.validation_images(card)
     last = "; ".join(
-        f"{name or card.name}: {100 * curve[-1]['validation_accuracy']:.2f} % after {len(curve)} epochs"
+        f"{name or card.name}: {network_table.accuracy_words(curve[-1]['validation_accuracy'], images)} after "
+        f"{len(curve)} epochs"
         for name, curve in curves
     )
     key = ("curves", card.name, card.sha256, tuple((name, len(curve)) for name, curve in curves))

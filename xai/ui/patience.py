@@ -38,7 +38,7 @@ def patient(name: str, title: str, work: Callable[[Told], T], about: Hashable = 
             icon=":material/play_arrow:",
             help="Begins again with what the page asks for now.",
         )
-        raise widgets.NothingYet(f"{title}: cancelled. Another choice on the left begins anew, too.")
+        raise widgets.NothingYet(f"{title}: cancelled. Any other choice begins anew, too.")
     place = st.empty()
     try:
         return work(_Watch(place, name, title, about).told)

@@ -17,6 +17,7 @@ from data.storage import cache_folder
 from models.recipes import FITTED, fitted
 from xai import figure_networks, figures, network_curves, own_training, training
 from xai.network_curves import Curve, CurveError
+from xai.network_table import accuracy_words
 from xai.own_training import Cost, Outcome, Wish
 from xai.ui import explaining, own_shelf, train_choice, widgets
 from xai.ui.job import Job, Report, Work
@@ -45,6 +46,8 @@ class Live:
 
     wish: Wish
     folder: Path | None = None
+    validated: int | None = None
+    """Images that the accuracy after each epoch rests on."""
 
     def curve(self) -> Curve:
         """The epochs that are done."""
@@ -118,7 +121,7 @@ def work(live: Live) -> Work[Outcome]:
             name=_NAME,
             fit=FITTED,
         )
-        live.folder = plan.folder
+        live.folder, live.validated = plan.folder, len(plan.splits["validation"])
         card = training.run(plan, partial(_tell, report, wish.epochs), cancelled)
         return own_training.outcome(plan, card)
 
@@ -142,8 +145,9 @@ def _folder() -> Path:
     return Path(tempfile.mkdtemp(dir=root))
 
 
-def show_curves(curve: Curve, key: str) -> None:
+def show_curves(live: Live) -> None:
     """The curves so far, drawn once for each epoch."""
+    curve = live.curve()
     if not curve:
         st.caption("The curves begin with the first whole epoch.")
         return
@@ -154,6 +158,8 @@ def show_curves(curve: Curve, key: str) -> None:
         )
 
     last = curve[-1]
-    words = f"Validation accuracy {100 * last['validation_accuracy']:.1f} % after epoch {len(curve)}."
-    st.image(explaining.results()(("curves of a training", key, len(curve)), draw), alt=words)
+    found = accuracy_words(last["validation_accuracy"], live.validated)
+    words = f"Validation accuracy after epoch {len(curve)}: {found}."
+    key = ("curves of a training", str(live.folder), len(curve))
+    st.image(explaining.results()(key, draw), alt=words)
     st.caption(widgets.plain(words))

@@ -38,7 +38,7 @@ def _draw() -> None:
 def _curves() -> None:
     job = PANEL.mine()
     if job is not None and isinstance(job.about, train_job.Live):
-        train_job.show_curves(job.about.curve(), str(job.about.folder))
+        train_job.show_curves(job.about)
 
 
 def _offer(wish: Wish, pictures: Pictures) -> None:
