@@ -5,10 +5,17 @@ import streamlit as st
 from xai.ui import limits, loading, own_shelf, upload_room
 
 # Less than Streamlit's own empty space above a page, so that the figure and its slider are seen together, and less
-# beside it in a narrow window, where the figure needs every pixel.
+# beside it in a narrow window, where the figure needs every pixel. On a phone every figure has the same scale, at which
+# one column (536 px) fills the width: figures of two columns move sideways instead of shrinking beyond reading.
 ROOM = """<style>
 [data-testid='stMainBlockContainer'] {padding-top: 2.5rem}
 @media (max-width: 1200px) {[data-testid='stMainBlockContainer'] {padding-left: 2rem; padding-right: 2rem}}
+@media (max-width: 640px) {
+  [data-testid='stImageContainer'] {overflow-x: auto}
+  [data-testid='stImageContainer'] img:not([style*='width: 96px'], [style*='width: 128px']) {
+    align-self: flex-start; width: auto !important; max-width: none !important; zoom: 0.59
+  }
+}
 </style>"""
 
 

@@ -282,11 +282,29 @@ def test_the_networks_page_fits_a_narrow_window(page: Any) -> None:
     page.set_viewport_size({"width": 420, "height": 900})
     page.get_by_role("button", name="Measure latency here").scroll_into_view_if_needed()
     assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    parts = ":is([data-testid=stImageContainer], button, h1, h2, h3, p)"
     wide = page.evaluate(
-        """() => [...document.querySelectorAll("[data-testid=stMain] :is(img, button, h1, h2, h3, p)")]
-            .filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 100))"""
+        """parts => [...document.querySelectorAll("[data-testid=stMain] " + parts)]
+            .filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 100))""",
+        parts,
     )
     assert wide == []
+
+
+def test_a_wide_figure_moves_sideways_on_a_phone_instead_of_shrinking(page: Any) -> None:
+    figure = figures(page).first
+    assert figure.evaluate("i => i.getBoundingClientRect().width") > 700
+    page.set_viewport_size({"width": 380, "height": 800})
+    page.wait_for_function(
+        "document.querySelector(\"img[alt^='Figure for']\").getBoundingClientRect().left < 40"
+    )
+    shown, natural = figure.evaluate("i => [i.getBoundingClientRect().width, i.naturalWidth]")
+    assert shown / natural > 0.55, "its letters can be read"
+    inside, whole = figure.evaluate("i => [i.parentElement.clientWidth, i.parentElement.scrollWidth]")
+    assert inside < 380 < whole
+    assert page.evaluate("document.documentElement.scrollWidth") <= 380
+    figure.evaluate("i => { i.parentElement.scrollLeft = 10000 }")
+    assert figure.evaluate("i => i.getBoundingClientRect().right") < 380
 
 
 @pytest.mark.parametrize("name", ["Explain", "Networks"])
