@@ -27,7 +27,8 @@ class Sizes(NamedTuple):
 class Checked:
     """What was found.
 
-    `counts` is by split the number of pictures of each class, `masks` how many have one; `copies` are rows of `paths`,
+    `counts` is by split the number of pictures of each class, `masks` how many of those in use have one; `copies` are
+    rows of `paths`,
     `drawn` the splits that the folder does not have itself, and `problems` sentences about splits that can't be had.
     """
 
@@ -42,6 +43,23 @@ class Checked:
     mapping: ClassMapping | None
     drawn: tuple[str, ...]
     problems: tuple[str, ...]
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """By split the number of pictures in use: classes that a mapping leaves out don't count."""
+        used = _used(self.classes, self.mapping)
+        return {
+            split: sum(count for count, kept in zip(counts, used, strict=True) if kept)
+            for split, counts in self.counts.items()
+        }
+
+    @property
+    def class_words(self) -> str:
+        """How many classes there are: those of the network, where names are mapped to its own."""
+        if self.mapping is None:
+            return f"{len(self.classes):,} classes"
+        used = len(self.classes) - len(self.mapping.left_out)
+        return f"{len(self.mapping.classes):,} classes of a network, from {used:,} of {len(self.classes):,} folders"
 
     @property
     def copies_told(self) -> tuple[str, ...]:
@@ -71,7 +89,8 @@ def check(name: str, progress: Progress | None = None) -> Checked:
     digests = [each.digest for _file, each in readable]
     places = split_files(files, digests)
     mapping, problems = _mapping(listing)
-    masked = dict(listing.masks)
+    used = _used(listing.classes, mapping)
+    masked = {file.path for file in files if used[file.class_index]} & dict(listing.masks).keys()
     return Checked(
         listing.name,
         listing.classes,
@@ -91,6 +110,11 @@ def check(name: str, progress: Progress | None = None) -> Checked:
         drawn(files),
         (*problems, *_problems(listing, outcomes)),
     )
+
+
+def _used(classes: tuple[str, ...], mapping: ClassMapping | None) -> tuple[bool, ...]:
+    """Which classes are in use."""
+    return tuple(mapping is None or mapping.pairs[name] is not None for name in classes)
 
 
 def _counts(split: str, places: tuple[str, ...], labels: list[int], classes: int) -> tuple[int, ...]:

@@ -138,6 +138,9 @@ def test_a_folder_with_a_mapping_has_the_networks_classes_and_the_same_splits(tm
     left = load_dataset(f"folder:{root}", "test")
     assert left.ids == tuple(name for name in plain["test"].ids if not name.startswith("puppies"))
     assert left.notes == ("2 images of 1 class without a class of the network are left out: puppies.",)
+    found = check(f"folder:{root}")
+    assert found.class_words == "2 classes of a network, from 2 of 3 folders"
+    assert (sum(found.totals.values()), sum(map(sum, found.counts.values()))) == (20, 30)
     build(root, {"birds": 3}, start=30)
     with pytest.raises(DatasetError, match=r"classes\.json says nothing of the class birds"):
         load_dataset(f"folder:{root}", "test")

@@ -76,3 +76,23 @@ def test_the_column_of_pages_keeps_what_was_chosen() -> None:
     app = opened(number="7")
     assert shown(go(app, {}, "two")) == (7, "a")
     assert shown(go(app, {}, "one")) == (7, "a")
+
+
+def two_sets() -> None:
+    """A page whose second box has a default of its own for each choice in the first."""
+    from xai.ui import state, widgets
+
+    state.start("sets")
+    name = widgets.one_of("Set", "set", ["small", "large"], "small")
+    usual = {"small": "all", "large": "1000"}[name]
+    widgets.one_of("How many", "many", ["all", "500", "1000"], usual)
+
+
+def test_what_nobody_chose_goes_with_its_default_and_what_was_chosen_stays() -> None:
+    app = AppTest.from_function(two_sets, default_timeout=30).run()
+    assert app.selectbox(key="many").value == "all"
+    app.selectbox(key="set").select("large").run()
+    assert app.selectbox(key="many").value == "1000"
+    app.selectbox(key="many").select("500").run()
+    app.selectbox(key="set").select("small").run()
+    assert app.selectbox(key="many").value == "500"

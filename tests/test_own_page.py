@@ -308,6 +308,13 @@ def test_a_zip_is_looked_through_and_its_names_are_mapped(scenes: ImageSet) -> N
     mapped = app.session_state["own_archive"]
     assert mapped != name
     assert set(dataset(mapped).classes) == set(CLASSES[:3])
+    assert "3 classes of a network, from 3 of 10 folders; " in words(app)
+    checked = app.session_state[own_shelf.SHELF].archives[mapped].checked
+    assert (
+        sum(checked.totals.values())
+        == len(load_dataset(mapped, "all"))
+        < sum(map(sum, checked.counts.values()))
+    )
     images = load_dataset(mapped, "all")
     for row, image_id in enumerate(images.ids):
         assert images.classes[images.labels[row]].startswith(image_id.split("/")[0].removeprefix("my-"))

@@ -83,8 +83,8 @@ def _class_rows(found: Checked) -> Rows:
 
 def _facts(found: Checked) -> list[str]:
     """Totals, how the splits came about, sizes and masks, one line each."""
-    totals = {split: sum(counts) for split, counts in found.counts.items()}
-    lines = [f"{len(found.classes)} classes; " + ", ".join(f"{n:,} {split}" for split, n in totals.items())]
+    totals = found.totals
+    lines = [f"{found.class_words}; " + ", ".join(f"{n:,} {split}" for split, n in totals.items())]
     if found.drawn:
         lines.append(f"not given, so drawn from hashes of the paths: {' and '.join(found.drawn)}")
     if found.sizes:

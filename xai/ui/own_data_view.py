@@ -152,9 +152,8 @@ def refresh(kept: Archive) -> Archive:
 def report(kept: Archive) -> None:
     """Draw what is in the pictures: classes and splits, copies, masks, and what was left out and why."""
     found = kept.checked
-    totals = {split: sum(counts) for split, counts in found.counts.items()}
-    words = ", ".join(f"{count:,} {split}" for split, count in totals.items())
-    st.markdown(widgets.plain(f"{kept.title}: {len(found.classes):,} classes; {words}."))
+    words = ", ".join(f"{count:,} {split}" for split, count in found.totals.items())
+    st.markdown(widgets.plain(f"{kept.title}: {found.class_words}; {words}."))
     for problem in found.problems:
         st.error(widgets.plain(problem), icon=":material/error:")
     for sentence in found.copies_told:
@@ -162,8 +161,10 @@ def report(kept: Archive) -> None:
     for sentence in _facts(kept):
         st.caption(widgets.plain(sentence))
     _pictures(kept)
-    with st.expander(f"Pictures of each of the {len(found.classes):,} classes"):
-        own_network_view.rows("classes", {"class": found.classes, **found.counts})
+    known = found.mapping.pairs if found.mapping else {}
+    names = {"network's class": [known[name] or "(left out)" for name in found.classes]} if known else {}
+    with st.expander(f"Pictures of each of the {len(found.classes):,} {'folders' if known else 'classes'}"):
+        own_network_view.rows("classes", {"class": found.classes, **names, **found.counts})
     _left_out([*kept.upload.unpacked.skipped, *found.skipped])
 
 
@@ -177,7 +178,7 @@ def _facts(kept: Archive) -> list[str]:
     if found.sizes:
         small, middle, large = (f"{width} × {height}" for width, height in found.sizes)
         facts.append(f"Sizes in px: smallest {small}, middle {middle}, largest {large}.")
-    masks, pictures = sum(found.masks.values()), sum(map(sum, found.counts.values()))
+    masks, pictures = sum(found.masks.values()), sum(found.totals.values())
     facts.append(
         f"Masks: {masks:,} of {pictures:,} pictures have one."
         if masks

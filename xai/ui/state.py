@@ -14,7 +14,7 @@ import streamlit as st
 T = TypeVar("T")
 Choices = dict[str, list[str]]
 CHOICES, UNREAD, IGNORED = "choices", "unread_link", "ignored_link"
-PAGE, SEEDED = "page_drawn", "widgets_with_choices"
+PAGE, SEEDED, DEFAULTS = "page_drawn", "widgets_with_choices", "defaults_in_use"
 SHOWN, WRITTEN, KEYS = "values_shown", "links_written", "keys_of_link"
 MAX_LINKS = 50
 """Links of a page that the browser may go back to."""
@@ -116,6 +116,17 @@ def seed(key: str, fits: Callable[[Any], bool], fallback: Callable[[], Any]) -> 
     st.session_state.setdefault(SEEDED, set()).add(key)
     if key not in st.session_state or not fits(st.session_state[key]):
         st.session_state[key] = fallback()
+
+
+def follow(key: str, default: str) -> None:
+    """Let the widget `key` go with its default where that is now another and it shows the earlier one, which nobody
+    chose; called before `seed`."""
+    defaults = st.session_state.setdefault(DEFAULTS, {})
+    before = defaults.get(key, default)
+    chosen = key in st.session_state[CHOICES] or st.session_state.get(key, before) != before
+    if before != default and not chosen:
+        st.session_state.pop(key, None)
+    defaults[key] = default
 
 
 def adopt(choices: Mapping[str, Sequence[str]]) -> None:

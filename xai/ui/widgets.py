@@ -52,6 +52,7 @@ def one_of(
     def read(values: Sequence[str]) -> str | None:
         return values[0] if len(values) == 1 and values[0] in options else None
 
+    state.follow(key, default)
     state.seed(key, lambda value: value in options, lambda: state.recall(key, label, read, default))
     value = draw(label, options, key=key, format_func=words, **more)
     state.keep(key, [value], [default])
