@@ -27,6 +27,10 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+TOO_WIDE = """() => [
+    ...document.querySelectorAll("[data-testid=stMain] :is([data-testid=stImageContainer], button, h1, h2, h3, p)")
+].filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 100))"""
+"""What of a page, run in it, lies beyond the right edge of its window; pictures may move sideways in their place."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests import page_helpers
-from tests.app_server import CHROMIUM_FLAGS, Server, chromium, running_app
+from tests.app_server import CHROMIUM_FLAGS, TOO_WIDE, Server, chromium, running_app
 from tests.board_helpers import DATASET, cifar_c, relative, right_of, store
 from tests.page_helpers import pictures, visit, words
 from xai import results
@@ -273,11 +273,7 @@ def test_parts_fit_a_narrow_window_and_name_their_controls(page: Any, server: Se
     page.set_viewport_size({"width": 420, "height": 900})
     at_rest(page, server, f"part={part}")
     assert page.get_by_test_id("stException").count() == 0
-    wide = page.evaluate(
-        """() => [...document.querySelectorAll("[data-testid=stMain] :is(img, button, h1, h2, h3, p)")]
-            .filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 100))"""
-    )
-    assert wide == []
+    assert page.evaluate(TOO_WIDE) == []
     nameless = page.evaluate(
         """() => [...document.querySelectorAll("input, [role=slider], button, [role=combobox], textarea")]
             .filter(e => e.offsetParent !== null)
