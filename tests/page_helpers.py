@@ -9,6 +9,22 @@ from streamlit.testing.v1 import AppTest
 ROOT = Path(__file__).parents[1]
 
 
+PAGES = {
+    "explain": "Explain a decision",
+    "features": "Feature maps",
+    "channel": "One channel",
+    "robustness": "Robustness",
+    "embeddings": "Embeddings",
+    "compare": "Compare",
+    "errors": "Errors",
+    "models": "Networks",
+    "own": "Your own",
+    "train": "Train",
+    "about": "About",
+}
+"""Titles by the names of the pages."""
+
+
 def visit(page: str, /, **link: str) -> AppTest:
     """The page `xai/ui/pages/PAGE.py` as a visitor meets it who comes with a link."""
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)

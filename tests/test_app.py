@@ -23,25 +23,13 @@ from tests.app_server import ROOT
 from tests.explain_helpers import make_model
 from tests.hostile_encoders import HostileFile, encode, scene
 from tests.hostile_files import hostile_files
+from tests.page_helpers import PAGES
 from xai.attribution import METHODS
 from xai.comparison import Comparison, Request, compare, picture_from_scene
 from xai.ui import explaining, words
 from xai.ui.memo import Memo, size_in_bytes
 from xai.ui.widgets import plain
 
-PAGES = {
-    "explain": "Explain a decision",
-    "features": "Feature maps",
-    "channel": "One channel",
-    "robustness": "Robustness",
-    "embeddings": "Embeddings",
-    "compare": "Compare",
-    "errors": "Errors",
-    "models": "Networks",
-    "own": "Your own",
-    "train": "Train",
-    "about": "About",
-}
 QUICK = [name for name in METHODS if METHODS[name].family != "perturbation"]
 ODD_FILES = [
     file for number, file in enumerate(hostile_files()) if number % 20 == 0 and len(file.content) < 2**20
@@ -77,14 +65,6 @@ def healthy(app: AppTest) -> bool:
 def sentences(app: AppTest) -> list[str]:
     """All that the page says in warnings and errors, without Markdown's escapes."""
     return [element.value.replace("\\", "") for element in (*app.warning, *app.error)]
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_every_page_runs(app: AppTest, name: str) -> None:
-    app.switch_page(f"xai/ui/pages/{name}.py").run()
-    assert app.title[0].value == PAGES[name]
-    assert not app.exception
-    assert not app.error
 
 
 def test_the_table_of_pages_names_every_page() -> None:

@@ -1,4 +1,4 @@
-"""Every control of every page says what it is for, in its default state and in the main modes of the page."""
+"""Every page runs, and every control of it says what it is for, in its default state and in its main modes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from models import zoo
-from tests.page_helpers import visit
+from tests.page_helpers import PAGES, visit
 
 FEW = {"channel_images": "100"}
 """Few images, where a page asks networks about some."""
@@ -56,11 +56,13 @@ def controls(app: AppTest) -> list[Any]:
 
 
 @pytest.mark.parametrize("page", MODES)
-def test_every_control_has_help(page: str) -> None:
+def test_every_page_runs_and_every_control_has_help(page: str) -> None:
     without = set()
     for link in MODES[page]:
         app = visit(page, **link)
         assert not app.exception
+        assert not app.error
+        assert app.title[0].value == PAGES[page]
         assert not app.warning or "link" not in app.warning[0].value, app.warning[0].value
         drawn = controls(app)
         assert drawn or page == "about"

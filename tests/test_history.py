@@ -96,3 +96,34 @@ def test_what_nobody_chose_goes_with_its_default_and_what_was_chosen_stays() -> 
     app.selectbox(key="many").select("500").run()
     app.selectbox(key="set").select("small").run()
     assert app.selectbox(key="many").value == "500"
+
+
+def interrupted() -> None:
+    """A page whose first run ends with its box drawn by the server and not yet sent to the browser."""
+    from typing import Any
+
+    import streamlit as st
+
+    from xai.ui import state, widgets
+
+    def draw(*words: Any, **options: Any) -> Any:
+        value = st.empty().selectbox(*words, **options)
+        if st.session_state.setdefault("runs", 0) == 0:
+            st.session_state["runs"] += 1
+            raise RuntimeError
+        return value
+
+    state.start("boxes")
+    try:
+        widgets.one_of("Box", "box", ["first", "usual", "last"], "usual", draw=draw)
+    except RuntimeError:
+        st.stop()
+
+
+def test_a_default_that_the_browser_never_heard_of_is_sent_again() -> None:
+    app = AppTest.from_function(interrupted, default_timeout=30).run()
+    for sent in (True, True, False):
+        box = app.selectbox(key="box").proto
+        assert (box.set_value, box.raw_value if sent else "") == (sent, "usual" if sent else "")
+        assert app.selectbox(key="box").value == "usual"
+        app.run()

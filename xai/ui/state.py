@@ -15,6 +15,7 @@ T = TypeVar("T")
 Choices = dict[str, list[str]]
 CHOICES, UNREAD, IGNORED = "choices", "unread_link", "ignored_link"
 PAGE, SEEDED, DEFAULTS = "page_drawn", "widgets_with_choices", "defaults_in_use"
+UNDRAWN = "widgets_seeded_and_not_drawn"
 SHOWN, WRITTEN, KEYS = "values_shown", "links_written", "keys_of_link"
 MAX_LINKS = 50
 """Links of a page that the browser may go back to."""
@@ -101,6 +102,7 @@ def recall(key: str, label: str, read: Callable[[Sequence[str]], T | None], defa
 
 def keep(key: str, values: Sequence[str], default: Sequence[str]) -> None:
     """Keep a choice; one that is the default is not part of the link."""
+    drawn(key)
     choices = st.session_state[CHOICES]
     if list(values) == list(default):
         choices.pop(key, None)
@@ -111,11 +113,22 @@ def keep(key: str, values: Sequence[str], default: Sequence[str]) -> None:
 def seed(key: str, fits: Callable[[Any], bool], fallback: Callable[[], Any]) -> None:
     """Give the widget `key` a value before it is drawn: `fallback()`, unless it shows one that is allowed.
 
-    Nothing is assigned in that case: it would send the widget back to where it was while its user moves on.
+    Nothing is assigned in that case: it would send the widget back to where it was while its user moves on. But another
+    choice may end a run just before the browser hears of the value; it would then show the first option. What was not
+    `drawn` since is assigned again.
     """
     st.session_state.setdefault(SEEDED, set()).add(key)
+    undrawn = st.session_state.setdefault(UNDRAWN, set())
     if key not in st.session_state or not fits(st.session_state[key]):
         st.session_state[key] = fallback()
+        undrawn.add(key)
+    elif key in undrawn:
+        st.session_state[key] = st.session_state[key]
+
+
+def drawn(key: str) -> None:
+    """Note that the widget `key` stands on the page with its value; `keep` does."""
+    st.session_state.setdefault(UNDRAWN, set()).discard(key)
 
 
 def follow(key: str, default: str) -> None:
