@@ -137,5 +137,6 @@ def _strips(sheet: Sheet, facts: Facts, found: Asked, drawn: Sequence[int], loss
         axes.set_xlabel("band stopped (cycles per image)", fontsize=6.5, labelpad=2)
         for (row, column), value in np.ndenumerate(values):
             colour = "white" if abs(value) > 0.6 * peak else "black"
-            axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=5.5, color=colour)
+            lost = f"{value:.0f}".replace("-", "−")
+            axes.text(column, row, lost, ha="center", va="center", fontsize=5.5, color=colour)
     colour_bar(sheet, shown, (1.15 + 2 * width + 0.35, top, 0.1, height), "accuracy lost (points)")
