@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from xai.ui import limits, loading, own_shelf, upload_room
+from xai.ui import limits, loading, own_shelf, state, upload_room
 
 # Less than Streamlit's own empty space above a page, so that the figure and its slider are seen together, and less
 # beside it in a narrow window, where the figure needs every pixel. On a phone every figure has the same scale, at which
@@ -42,6 +42,7 @@ def main() -> None:
             st.Page("xai/ui/pages/about.py", title="About", icon=":material/info:"),
         ]
     ).run()
+    state.finish()
 
 
 if __name__ == "__main__":  # processes that read pictures import this file, and must not start the app again

@@ -162,7 +162,6 @@ def _image_id(part: str, ids: tuple[str, ...]) -> str:
     label, key = "Image id", f"image {part}"
     state.seed(key, lambda value: isinstance(value, str), lambda: state.recall("image", label, read, ids[0]))
     value = str(st.text_input(label, key=key, max_chars=state.MAX_LENGTH, help=ID_HELP)).strip()
-    state.drawn(key)
     state.keep("image", [value], [ids[0]])
     st.button(
         "Random image",

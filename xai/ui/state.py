@@ -15,7 +15,7 @@ T = TypeVar("T")
 Choices = dict[str, list[str]]
 CHOICES, UNREAD, IGNORED = "choices", "unread_link", "ignored_link"
 PAGE, SEEDED, DEFAULTS = "page_drawn", "widgets_with_choices", "defaults_in_use"
-UNDRAWN = "widgets_seeded_and_not_drawn"
+GIVEN = "values_given_to_widgets_in_a_run"
 SHOWN, WRITTEN, KEYS = "values_shown", "links_written", "keys_of_link"
 MAX_LINKS = 50
 """Links of a page that the browser may go back to."""
@@ -102,7 +102,6 @@ def recall(key: str, label: str, read: Callable[[Sequence[str]], T | None], defa
 
 def keep(key: str, values: Sequence[str], default: Sequence[str]) -> None:
     """Keep a choice; one that is the default is not part of the link."""
-    drawn(key)
     choices = st.session_state[CHOICES]
     if list(values) == list(default):
         choices.pop(key, None)
@@ -114,21 +113,22 @@ def seed(key: str, fits: Callable[[Any], bool], fallback: Callable[[], Any]) -> 
     """Give the widget `key` a value before it is drawn: `fallback()`, unless it shows one that is allowed.
 
     Nothing is assigned in that case: it would send the widget back to where it was while its user moves on. But another
-    choice may end a run just before the browser hears of the value; it would then show the first option. What was not
-    `drawn` since is assigned again.
+    choice may end a run before the browser has drawn what it was sent, and the widget would then show its first option,
+    or nothing: what was given a value in a run that did not end is given it again, as long as it has that value.
     """
     st.session_state.setdefault(SEEDED, set()).add(key)
-    undrawn = st.session_state.setdefault(UNDRAWN, set())
+    given = st.session_state.setdefault(GIVEN, {})
     if key not in st.session_state or not fits(st.session_state[key]):
-        st.session_state[key] = fallback()
-        undrawn.add(key)
-    elif key in undrawn:
-        st.session_state[key] = st.session_state[key]
+        st.session_state[key] = given[key] = fallback()
+    elif key in given and st.session_state[key] == given[key]:
+        st.session_state[key] = given[key]
+    else:
+        given.pop(key, None)
 
 
-def drawn(key: str) -> None:
-    """Note that the widget `key` stands on the page with its value; `keep` does."""
-    st.session_state.setdefault(UNDRAWN, set()).discard(key)
+def finish() -> None:
+    """Note that a run of a page has come to its end, so that the browser has all that it was sent."""
+    st.session_state.pop(GIVEN, None)
 
 
 def follow(key: str, default: str) -> None:

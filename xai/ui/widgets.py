@@ -79,7 +79,6 @@ def some_of(
     name = f"{key} {part}".strip()
     state.seed(name, allowed, lambda: list(state.recall(key, label, read, list(default))))
     values = tuple(st.multiselect(label, options, key=name, format_func=words, **more))
-    state.drawn(name)
     state.keep(key, values, default)
     return values
 
